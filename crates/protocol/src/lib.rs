@@ -8,6 +8,7 @@ mod api_key;
 mod error_code;
 pub mod frame;
 pub mod java;
+#[allow(clippy::all, reason = "generated: one shape of code for every schema")]
 pub mod messages;
 pub mod types;
 pub mod wire;

@@ -82,9 +82,12 @@ impl Decompressor {
                 Ok(())
             }
             Codec::Gzip => gzip::decompress(input, budget_bytes, out),
-            Codec::Snappy => {
-                snappy::decompress(self.snappy.get_or_insert_with(snap::raw::Decoder::new), input, budget_bytes, out)
-            }
+            Codec::Snappy => snappy::decompress(
+                self.snappy.get_or_insert_with(snap::raw::Decoder::new),
+                input,
+                budget_bytes,
+                out,
+            ),
             Codec::Lz4 => lz4::decompress(input, lz4::HeaderChecksum::Check, budget_bytes, out),
             Codec::Zstd => zstd::decompress(&mut self.zstd, input, budget_bytes, out),
         }
@@ -109,7 +112,11 @@ impl Decompressor {
 ///
 /// # Errors
 /// As [`Decompressor::decompress`].
-pub fn decompress(codec: Codec, input: &[u8], budget_bytes: usize) -> Result<Vec<u8>, CompressionError> {
+pub fn decompress(
+    codec: Codec,
+    input: &[u8],
+    budget_bytes: usize,
+) -> Result<Vec<u8>, CompressionError> {
     let mut out = Vec::new();
     Decompressor::default().decompress(codec, input, budget_bytes, &mut out)?;
     Ok(out)
@@ -119,7 +126,11 @@ pub fn decompress(codec: Codec, input: &[u8], budget_bytes: usize) -> Result<Vec
 ///
 /// # Errors
 /// [`CompressionError::CompressFailed`] when the codec's library refuses.
-pub fn compress(compression: Compression, input: &[u8], out: &mut Vec<u8>) -> Result<(), CompressionError> {
+pub fn compress(
+    compression: Compression,
+    input: &[u8],
+    out: &mut Vec<u8>,
+) -> Result<(), CompressionError> {
     match compression.codec {
         Codec::None => {
             out.extend_from_slice(input);

@@ -21,13 +21,7 @@ pub enum Codec {
 
 impl Codec {
     /// Every codec, by id.
-    pub const ALL: [Codec; 5] = [
-        Codec::None,
-        Codec::Gzip,
-        Codec::Snappy,
-        Codec::Lz4,
-        Codec::Zstd,
-    ];
+    pub const ALL: [Codec; 5] = [Codec::None, Codec::Gzip, Codec::Snappy, Codec::Lz4, Codec::Zstd];
 
     /// The codec with this id, if there is one.
     pub const fn from_id(id: u8) -> Option<Codec> {
@@ -97,16 +91,10 @@ pub struct Compression {
 
 impl Compression {
     /// No compression.
-    pub const NONE: Compression = Compression {
-        codec: Codec::None,
-        level: 0,
-    };
+    pub const NONE: Compression = Compression { codec: Codec::None, level: 0 };
 
     /// `codec` at Kafka's default level.
     pub const fn of(codec: Codec) -> Compression {
-        Compression {
-            codec,
-            level: codec.default_level(),
-        }
+        Compression { codec, level: codec.default_level() }
     }
 }

@@ -11,10 +11,7 @@ use super::{Codec, CompressionError};
 const STEP: usize = 16 * 1024;
 
 const fn corrupt(reason: &'static str) -> CompressionError {
-    CompressionError::Corrupt {
-        codec: Codec::Gzip,
-        reason,
-    }
+    CompressionError::Corrupt { codec: Codec::Gzip, reason }
 }
 
 pub(super) fn decompress(
@@ -63,21 +60,13 @@ fn read_to_end(
     }
 }
 
-pub(super) fn compress(
-    level: i32,
-    input: &[u8],
-    out: &mut Vec<u8>,
-) -> Result<(), CompressionError> {
+pub(super) fn compress(level: i32, input: &[u8], out: &mut Vec<u8>) -> Result<(), CompressionError> {
     let level = match u32::try_from(level) {
         Ok(level @ 0..=9) => flate2::Compression::new(level),
         _ => flate2::Compression::default(),
     };
     let mut encoder = GzEncoder::new(out, level);
-    encoder
-        .write_all(input)
-        .map_err(|_| CompressionError::CompressFailed { codec: Codec::Gzip })?;
-    encoder
-        .finish()
-        .map_err(|_| CompressionError::CompressFailed { codec: Codec::Gzip })?;
+    encoder.write_all(input).map_err(|_| CompressionError::CompressFailed { codec: Codec::Gzip })?;
+    encoder.finish().map_err(|_| CompressionError::CompressFailed { codec: Codec::Gzip })?;
     Ok(())
 }

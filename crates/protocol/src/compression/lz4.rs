@@ -26,20 +26,14 @@ pub(super) enum HeaderChecksum {
 }
 
 const fn corrupt(reason: &'static str) -> CompressionError {
-    CompressionError::Corrupt {
-        codec: Codec::Lz4,
-        reason,
-    }
+    CompressionError::Corrupt { codec: Codec::Lz4, reason }
 }
 
 struct Cursor<'a>(&'a [u8]);
 
 impl<'a> Cursor<'a> {
     fn take(&mut self, count: usize) -> Result<&'a [u8], CompressionError> {
-        let (head, rest) = self
-            .0
-            .split_at_checked(count)
-            .ok_or(corrupt("premature end of stream"))?;
+        let (head, rest) = self.0.split_at_checked(count).ok_or(corrupt("premature end of stream"))?;
         self.0 = rest;
         Ok(head)
     }
@@ -49,10 +43,7 @@ impl<'a> Cursor<'a> {
     }
 
     fn u32(&mut self) -> Result<u32, CompressionError> {
-        let (head, rest) = self
-            .0
-            .split_first_chunk::<4>()
-            .ok_or(corrupt("premature end of stream"))?;
+        let (head, rest) = self.0.split_first_chunk::<4>().ok_or(corrupt("premature end of stream"))?;
         self.0 = rest;
         Ok(u32::from_le_bytes(*head))
     }
@@ -128,10 +119,7 @@ pub(super) fn decompress(
                 }
                 Err(error) => {
                     out.truncate(start);
-                    let too_small = matches!(
-                        error,
-                        lz4_flex::block::DecompressError::OutputTooSmall { .. }
-                    );
+                    let too_small = matches!(error, lz4_flex::block::DecompressError::OutputTooSmall { .. });
                     return Err(if too_small && room == left && room < max_block_size {
                         CompressionError::BudgetExceeded { budget_bytes }
                     } else {
@@ -154,10 +142,7 @@ pub(super) fn compress(input: &[u8], out: &mut Vec<u8>) -> Result<(), Compressio
     for block in input.chunks(BLOCK_SIZE) {
         let word_at = out.len();
         let start = word_at + 4;
-        out.resize(
-            start + lz4_flex::block::get_maximum_output_size(block.len()),
-            0,
-        );
+        out.resize(start + lz4_flex::block::get_maximum_output_size(block.len()), 0);
         let written = lz4_flex::block::compress_into(block, &mut out[start..])
             .map_err(|_| CompressionError::CompressFailed { codec: Codec::Lz4 })?;
         let word = if written < block.len() {
@@ -187,10 +172,7 @@ fn xxh32(input: &[u8]) -> u32 {
         for stripe in stripes.by_ref() {
             for (lane, word) in lanes.iter_mut().zip(stripe.chunks_exact(4)) {
                 let word = u32::from_le_bytes([word[0], word[1], word[2], word[3]]);
-                *lane = lane
-                    .wrapping_add(word.wrapping_mul(P2))
-                    .rotate_left(13)
-                    .wrapping_mul(P1);
+                *lane = lane.wrapping_add(word.wrapping_mul(P2)).rotate_left(13).wrapping_mul(P1);
             }
         }
         lanes[0]
@@ -205,16 +187,10 @@ fn xxh32(input: &[u8]) -> u32 {
     let mut words = stripes.remainder().chunks_exact(4);
     for word in words.by_ref() {
         let word = u32::from_le_bytes([word[0], word[1], word[2], word[3]]);
-        hash = hash
-            .wrapping_add(word.wrapping_mul(P3))
-            .rotate_left(17)
-            .wrapping_mul(P4);
+        hash = hash.wrapping_add(word.wrapping_mul(P3)).rotate_left(17).wrapping_mul(P4);
     }
     for &byte in words.remainder() {
-        hash = hash
-            .wrapping_add(u32::from(byte).wrapping_mul(P5))
-            .rotate_left(11)
-            .wrapping_mul(P1);
+        hash = hash.wrapping_add(u32::from(byte).wrapping_mul(P5)).rotate_left(11).wrapping_mul(P1);
     }
     hash ^= hash >> 15;
     hash = hash.wrapping_mul(P2);

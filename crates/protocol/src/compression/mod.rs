@@ -112,11 +112,7 @@ impl Decompressor {
 ///
 /// # Errors
 /// As [`Decompressor::decompress`].
-pub fn decompress(
-    codec: Codec,
-    input: &[u8],
-    budget_bytes: usize,
-) -> Result<Vec<u8>, CompressionError> {
+pub fn decompress(codec: Codec, input: &[u8], budget_bytes: usize) -> Result<Vec<u8>, CompressionError> {
     let mut out = Vec::new();
     Decompressor::default().decompress(codec, input, budget_bytes, &mut out)?;
     Ok(out)
@@ -126,11 +122,7 @@ pub fn decompress(
 ///
 /// # Errors
 /// [`CompressionError::CompressFailed`] when the codec's library refuses.
-pub fn compress(
-    compression: Compression,
-    input: &[u8],
-    out: &mut Vec<u8>,
-) -> Result<(), CompressionError> {
+pub fn compress(compression: Compression, input: &[u8], out: &mut Vec<u8>) -> Result<(), CompressionError> {
     match compression.codec {
         Codec::None => {
             out.extend_from_slice(input);

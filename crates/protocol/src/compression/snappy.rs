@@ -11,10 +11,7 @@ const HEADER_LEN: usize = 16;
 const BLOCK_SIZE: usize = 32 * 1024;
 
 const fn corrupt(reason: &'static str) -> CompressionError {
-    CompressionError::Corrupt {
-        codec: Codec::Snappy,
-        reason,
-    }
+    CompressionError::Corrupt { codec: Codec::Snappy, reason }
 }
 
 pub(super) fn decompress(
@@ -68,18 +65,14 @@ fn decompress_block(
     }
     let start = out.len();
     out.resize(start + length, 0);
-    let written = decoder
-        .decompress(block, &mut out[start..])
-        .map_err(|_| corrupt("invalid block"))?;
+    let written = decoder.decompress(block, &mut out[start..]).map_err(|_| corrupt("invalid block"))?;
     out.truncate(start + written);
     *left -= written;
     Ok(())
 }
 
 pub(super) fn compress(input: &[u8], out: &mut Vec<u8>) -> Result<(), CompressionError> {
-    let failed = || CompressionError::CompressFailed {
-        codec: Codec::Snappy,
-    };
+    let failed = || CompressionError::CompressFailed { codec: Codec::Snappy };
     out.extend_from_slice(&MAGIC);
     out.extend_from_slice(&VERSION.to_be_bytes());
     out.extend_from_slice(&VERSION.to_be_bytes());
@@ -88,9 +81,7 @@ pub(super) fn compress(input: &[u8], out: &mut Vec<u8>) -> Result<(), Compressio
         let length_at = out.len();
         let start = length_at + 4;
         out.resize(start + snap::raw::max_compress_len(block.len()), 0);
-        let written = encoder
-            .compress(block, &mut out[start..])
-            .map_err(|_| failed())?;
+        let written = encoder.compress(block, &mut out[start..]).map_err(|_| failed())?;
         out.truncate(start + written);
         let length = u32::try_from(written).map_err(|_| failed())?;
         out[length_at..start].copy_from_slice(&length.to_be_bytes());

@@ -9,11 +9,7 @@ fn sample(len: usize) -> Vec<u8> {
             state ^= state << 13;
             state ^= state >> 7;
             state ^= state << 17;
-            if i % 3 == 0 {
-                b'a' + (state % 7) as u8
-            } else {
-                b"kafka"[i % 5]
-            }
+            if i % 3 == 0 { b'a' + (state % 7) as u8 } else { b"kafka"[i % 5] }
         })
         .collect()
 }
@@ -40,9 +36,7 @@ fn every_codec_and_level_returns_what_it_was_given() {
                 if len > 0 {
                     assert_eq!(
                         decompress(codec, &packed, len - 1),
-                        Err(CompressionError::BudgetExceeded {
-                            budget_bytes: len - 1
-                        }),
+                        Err(CompressionError::BudgetExceeded { budget_bytes: len - 1 }),
                         "{codec} {level} {len}"
                     );
                 }
@@ -59,18 +53,8 @@ fn a_bomb_stops_at_the_budget() {
         compress(Compression::of(codec), &zeros, &mut packed).expect("compresses");
         let mut out = Vec::new();
         let result = Decompressor::default().decompress(codec, &packed, 1 << 20, &mut out);
-        assert_eq!(
-            result,
-            Err(CompressionError::BudgetExceeded {
-                budget_bytes: 1 << 20
-            }),
-            "{codec}"
-        );
-        assert!(
-            out.capacity() <= 4 << 20,
-            "{codec} grew to {}",
-            out.capacity()
-        );
+        assert_eq!(result, Err(CompressionError::BudgetExceeded { budget_bytes: 1 << 20 }), "{codec}");
+        assert!(out.capacity() <= 4 << 20, "{codec} grew to {}", out.capacity());
     }
 }
 
@@ -97,9 +81,7 @@ fn truncated_and_flipped_streams_never_panic_or_pass_the_budget() {
             }
         }
         let mut out = Vec::new();
-        decompressor
-            .decompress(codec, &packed, 8192, &mut out)
-            .expect("a context survives bad input");
+        decompressor.decompress(codec, &packed, 8192, &mut out).expect("a context survives bad input");
         assert_eq!(out, content);
     }
 }
@@ -107,13 +89,8 @@ fn truncated_and_flipped_streams_never_panic_or_pass_the_budget() {
 #[test]
 fn a_bare_snappy_block_is_read() {
     let content = sample(1000);
-    let packed = snap::raw::Encoder::new()
-        .compress_vec(&content)
-        .expect("compresses");
-    assert_eq!(
-        decompress(Codec::Snappy, &packed, 1000).expect("reads"),
-        content
-    );
+    let packed = snap::raw::Encoder::new().compress_vec(&content).expect("compresses");
+    assert_eq!(decompress(Codec::Snappy, &packed, 1000).expect("reads"), content);
 }
 
 #[test]
@@ -122,8 +99,5 @@ fn members_of_gzip_are_joined_and_garbage_after_them_is_ignored() {
     compress(Compression::of(Codec::Gzip), b"one", &mut packed).expect("compresses");
     compress(Compression::of(Codec::Gzip), b"two", &mut packed).expect("compresses");
     packed.extend_from_slice(b"xyz");
-    assert_eq!(
-        decompress(Codec::Gzip, &packed, 100).expect("reads"),
-        b"onetwo"
-    );
+    assert_eq!(decompress(Codec::Gzip, &packed, 100).expect("reads"), b"onetwo");
 }

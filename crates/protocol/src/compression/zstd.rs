@@ -10,10 +10,7 @@ const STEP: usize = 128 * 1024;
 const WINDOW_LOG_MAX: u32 = 27;
 
 const fn corrupt(reason: &'static str) -> CompressionError {
-    CompressionError::Corrupt {
-        codec: Codec::Zstd,
-        reason,
-    }
+    CompressionError::Corrupt { codec: Codec::Zstd, reason }
 }
 
 pub(super) fn decompress(
@@ -32,9 +29,7 @@ pub(super) fn decompress(
             context.insert(created)
         }
     };
-    context
-        .init()
-        .map_err(|_| corrupt("cannot reset the context"))?;
+    context.init().map_err(|_| corrupt("cannot reset the context"))?;
     let first = out.len();
     let mut source = InBuffer::around(input);
     loop {
@@ -61,18 +56,12 @@ pub(super) fn decompress(
     }
 }
 
-pub(super) fn compress(
-    level: i32,
-    input: &[u8],
-    out: &mut Vec<u8>,
-) -> Result<(), CompressionError> {
+pub(super) fn compress(level: i32, input: &[u8], out: &mut Vec<u8>) -> Result<(), CompressionError> {
     let failed = || CompressionError::CompressFailed { codec: Codec::Zstd };
     let start = out.len();
     out.resize(start + zstd::zstd_safe::compress_bound(input.len()), 0);
     let mut context = CCtx::try_create().ok_or_else(failed)?;
-    let written = context
-        .compress(&mut out[start..], input, level)
-        .map_err(|_| failed())?;
+    let written = context.compress(&mut out[start..], input, level).map_err(|_| failed())?;
     out.truncate(start + written);
     Ok(())
 }

@@ -28,11 +28,7 @@ impl Default for Scratch {
 impl Scratch {
     /// A scratch that decompresses at most `budget_bytes` of a batch.
     pub fn with_budget(budget_bytes: usize) -> Self {
-        Scratch {
-            decompressor: Decompressor::default(),
-            buffer: Vec::new(),
-            budget_bytes,
-        }
+        Scratch { decompressor: Decompressor::default(), buffer: Vec::new(), budget_bytes }
     }
 
     /// Changes the budget for the batches that follow.
@@ -57,8 +53,7 @@ impl Scratch {
                 &mut self.buffer,
             )?;
         } else {
-            self.decompressor
-                .decompress(codec, input, self.budget_bytes, &mut self.buffer)?;
+            self.decompressor.decompress(codec, input, self.budget_bytes, &mut self.buffer)?;
         }
         Ok(&self.buffer)
     }
@@ -115,10 +110,7 @@ impl<'a> Batch<'a> {
         if computed == self.header.crc {
             Ok(())
         } else {
-            Err(RecordsError::CrcMismatch {
-                stored: self.header.crc,
-                computed,
-            })
+            Err(RecordsError::CrcMismatch { stored: self.header.crc, computed })
         }
     }
 
@@ -138,11 +130,7 @@ impl<'a> Batch<'a> {
 
     /// The stored records: compressed as they are in the batch. Empty for magic 0 and 1.
     pub fn payload(&self) -> &'a [u8] {
-        if self.header.magic >= 2 {
-            &self.bytes[layout::RECORD_BATCH_OVERHEAD..]
-        } else {
-            &[]
-        }
+        if self.header.magic >= 2 { &self.bytes[layout::RECORD_BATCH_OVERHEAD..] } else { &[] }
     }
 
     /// The records. They borrow from this batch, or from `scratch` where it is compressed.
@@ -156,24 +144,13 @@ impl<'a> Batch<'a> {
     {
         let codec = self.header.codec()?;
         if self.header.magic < 2 {
-            return Ok(RecordIter::Legacy(LegacyIter::new(
-                &self.header,
-                self.bytes,
-                codec,
-                scratch,
-            )?));
+            return Ok(RecordIter::Legacy(LegacyIter::new(&self.header, self.bytes, codec, scratch)?));
         }
         if self.header.records_count <= 0 || codec == Codec::None {
-            return Ok(RecordIter::Default(DefaultIter::new(
-                &self.header,
-                self.payload(),
-            )?));
+            return Ok(RecordIter::Default(DefaultIter::new(&self.header, self.payload())?));
         }
         let content = scratch.decompress(codec, self.header.magic, self.payload())?;
-        Ok(RecordIter::Default(DefaultIter::new(
-            &self.header,
-            content,
-        )?))
+        Ok(RecordIter::Default(DefaultIter::new(&self.header, content)?))
     }
 }
 
@@ -189,11 +166,7 @@ pub struct BatchIter<'a> {
 impl<'a> BatchIter<'a> {
     /// Walks the batches of `bytes`.
     pub fn new(bytes: &'a [u8]) -> Self {
-        BatchIter {
-            bytes,
-            position: 0,
-            failed: false,
-        }
+        BatchIter { bytes, position: 0, failed: false }
     }
 
     /// Where the next batch starts.

@@ -5,9 +5,7 @@ use bytes::Bytes;
 use super::header::{Attributes, TimestampType, layout};
 use super::record::Header;
 use super::varint::{put_varint, put_varlong, varint_size, varlong_size};
-use super::{
-    NO_PARTITION_LEADER_EPOCH, NO_PRODUCER_EPOCH, NO_PRODUCER_ID, NO_SEQUENCE, NO_TIMESTAMP, patch,
-};
+use super::{NO_PARTITION_LEADER_EPOCH, NO_PRODUCER_EPOCH, NO_PRODUCER_ID, NO_SEQUENCE, NO_TIMESTAMP, patch};
 use crate::compression::{Compression, CompressionError, compress};
 
 /// Everything about a batch that is not a record.
@@ -107,11 +105,7 @@ impl BatchBuilder {
         value: Option<&[u8]>,
         headers: impl IntoIterator<Item = Header<'h>, IntoIter: Clone>,
     ) {
-        let delta = if self.count == 0 {
-            0
-        } else {
-            self.last_offset_delta.wrapping_add(1)
-        };
+        let delta = if self.count == 0 { 0 } else { self.last_offset_delta.wrapping_add(1) };
         self.append_at_delta(delta, timestamp, key, value, headers);
     }
 
@@ -210,11 +204,7 @@ impl BatchBuilder {
         } else {
             let start = out.len();
             out.extend_from_slice(&[0; layout::RECORD_BATCH_OVERHEAD]);
-            compress(
-                self.options.compression,
-                &self.buffer[layout::RECORD_BATCH_OVERHEAD..],
-                out,
-            )?;
+            compress(self.options.compression, &self.buffer[layout::RECORD_BATCH_OVERHEAD..], out)?;
             write_header(&mut out[start..], &self.options, fields);
         }
         Ok(())
@@ -245,23 +235,14 @@ fn write_header(batch: &mut [u8], options: &BatchOptions, fields: HeaderFields) 
     let mut put = |at: usize, bytes: &[u8]| batch[at..at + bytes.len()].copy_from_slice(bytes);
     put(layout::BASE_OFFSET, &options.base_offset.to_be_bytes());
     put(layout::LENGTH, &length.to_be_bytes());
-    put(
-        layout::PARTITION_LEADER_EPOCH,
-        &options.partition_leader_epoch.to_be_bytes(),
-    );
+    put(layout::PARTITION_LEADER_EPOCH, &options.partition_leader_epoch.to_be_bytes());
     put(layout::MAGIC, &[2]);
     put(layout::ATTRIBUTES, &[0, options.attributes()]);
-    put(
-        layout::LAST_OFFSET_DELTA,
-        &fields.last_offset_delta.to_be_bytes(),
-    );
+    put(layout::LAST_OFFSET_DELTA, &fields.last_offset_delta.to_be_bytes());
     put(layout::BASE_TIMESTAMP, &fields.base_timestamp.to_be_bytes());
     put(layout::MAX_TIMESTAMP, &fields.max_timestamp.to_be_bytes());
     put(layout::PRODUCER_ID, &options.producer_id.to_be_bytes());
-    put(
-        layout::PRODUCER_EPOCH,
-        &options.producer_epoch.to_be_bytes(),
-    );
+    put(layout::PRODUCER_EPOCH, &options.producer_epoch.to_be_bytes());
     put(layout::BASE_SEQUENCE, &options.base_sequence.to_be_bytes());
     put(layout::RECORDS_COUNT, &fields.records_count.to_be_bytes());
     patch::refresh_crc(batch);
@@ -277,11 +258,7 @@ pub fn empty_batch(options: &BatchOptions, last_offset: i64, max_timestamp: i64)
         max_timestamp,
         records_count: 0,
     };
-    let options = BatchOptions {
-        compression: Compression::NONE,
-        delete_horizon_ms: None,
-        ..*options
-    };
+    let options = BatchOptions { compression: Compression::NONE, delete_horizon_ms: None, ..*options };
     write_header(&mut batch, &options, fields);
     Bytes::from(batch)
 }

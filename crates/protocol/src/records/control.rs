@@ -111,10 +111,7 @@ impl EndTxnMarker {
         if version < 0 {
             return Err(RecordsError::InvalidEndTxnVersion { version });
         }
-        Ok(Some(EndTxnMarker {
-            commit,
-            coordinator_epoch: i32::from_be_bytes(*epoch),
-        }))
+        Ok(Some(EndTxnMarker { commit, coordinator_epoch: i32::from_be_bytes(*epoch) }))
     }
 
     /// The value of the control record.
@@ -132,11 +129,7 @@ impl EndTxnMarker {
         producer_id: i64,
         producer_epoch: i16,
     ) -> Bytes {
-        let record_type = if self.commit {
-            ControlRecordType::Commit
-        } else {
-            ControlRecordType::Abort
-        };
+        let record_type = if self.commit { ControlRecordType::Commit } else { ControlRecordType::Abort };
         let options = BatchOptions {
             base_offset,
             partition_leader_epoch,
@@ -158,11 +151,7 @@ pub fn kraft_control_batch(
     record_type: ControlRecordType,
     value: &Bytes,
 ) -> Bytes {
-    let options = BatchOptions {
-        base_offset,
-        partition_leader_epoch,
-        ..BatchOptions::default()
-    };
+    let options = BatchOptions { base_offset, partition_leader_epoch, ..BatchOptions::default() };
     control_batch(options, timestamp, [(record_type, &value[..])])
 }
 

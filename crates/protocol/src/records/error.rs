@@ -38,9 +38,7 @@ pub enum RecordsError {
         overhead: usize,
     },
     /// A magic 0 or 1 message without room for its header.
-    #[error(
-        "Record is corrupt (crc could not be retrieved as the record is too small, size = {size})"
-    )]
+    #[error("Record is corrupt (crc could not be retrieved as the record is too small, size = {size})")]
     MessageTooSmall {
         /// Bytes of the message.
         size: usize,
@@ -177,9 +175,7 @@ pub enum RecordsError {
         size: usize,
     },
     /// The value of a transaction marker is of a negative version.
-    #[error(
-        "Invalid version found for end transaction marker: {version}. May indicate data corruption"
-    )]
+    #[error("Invalid version found for end transaction marker: {version}. May indicate data corruption")]
     InvalidEndTxnVersion {
         /// The version field.
         version: i16,

@@ -118,24 +118,15 @@ pub struct BatchHeader {
 }
 
 pub(super) fn int32(bytes: &[u8], at: usize) -> Option<i32> {
-    bytes
-        .get(at..)?
-        .first_chunk::<4>()
-        .map(|raw| i32::from_be_bytes(*raw))
+    bytes.get(at..)?.first_chunk::<4>().map(|raw| i32::from_be_bytes(*raw))
 }
 
 pub(super) fn int64(bytes: &[u8], at: usize) -> Option<i64> {
-    bytes
-        .get(at..)?
-        .first_chunk::<8>()
-        .map(|raw| i64::from_be_bytes(*raw))
+    bytes.get(at..)?.first_chunk::<8>().map(|raw| i64::from_be_bytes(*raw))
 }
 
 fn int16(bytes: &[u8], at: usize) -> Option<i16> {
-    bytes
-        .get(at..)?
-        .first_chunk::<2>()
-        .map(|raw| i16::from_be_bytes(*raw))
+    bytes.get(at..)?.first_chunk::<2>().map(|raw| i16::from_be_bytes(*raw))
 }
 
 /// The size of the batch at the front of `bytes` as its length field says, or `None` when the bytes end before the
@@ -166,20 +157,14 @@ impl BatchHeader {
     /// # Errors
     /// A length or magic that cannot be, or fewer bytes than a header.
     pub fn parse(bytes: &[u8]) -> Result<BatchHeader, RecordsError> {
-        let too_small = || RecordsError::BatchTooSmall {
-            size: bytes.len(),
-            overhead: layout::RECORD_BATCH_OVERHEAD,
-        };
+        let too_small =
+            || RecordsError::BatchTooSmall { size: bytes.len(), overhead: layout::RECORD_BATCH_OVERHEAD };
         let (size, magic) = size_of_first(bytes)?.ok_or_else(too_small)?;
         if magic < 2 {
-            return Self::parse_legacy(bytes, size, magic)
-                .ok_or(RecordsError::MessageTooSmall { size });
+            return Self::parse_legacy(bytes, size, magic).ok_or(RecordsError::MessageTooSmall { size });
         }
         if size < layout::RECORD_BATCH_OVERHEAD {
-            return Err(RecordsError::BatchTooSmall {
-                size,
-                overhead: layout::RECORD_BATCH_OVERHEAD,
-            });
+            return Err(RecordsError::BatchTooSmall { size, overhead: layout::RECORD_BATCH_OVERHEAD });
         }
         Self::parse_v2(bytes, size).ok_or_else(too_small)
     }
@@ -208,11 +193,7 @@ impl BatchHeader {
         if magic == 1 && size < layout::LOG_OVERHEAD + layout::LEGACY_RECORD_OVERHEAD_V1 {
             return None;
         }
-        let timestamp = if magic == 1 {
-            int64(bytes, layout::LEGACY_TIMESTAMP)?
-        } else {
-            -1
-        };
+        let timestamp = if magic == 1 { int64(bytes, layout::LEGACY_TIMESTAMP)? } else { -1 };
         Some(BatchHeader {
             base_offset: int64(bytes, layout::BASE_OFFSET)?,
             size,
@@ -257,8 +238,7 @@ impl BatchHeader {
 
     /// Offset of the last record; of a magic 0 or 1 message its own. Wraps for hostile values.
     pub fn last_offset(&self) -> i64 {
-        self.base_offset
-            .wrapping_add(i64::from(self.last_offset_delta))
+        self.base_offset.wrapping_add(i64::from(self.last_offset_delta))
     }
 
     /// Offset after the last record.
@@ -292,7 +272,6 @@ impl BatchHeader {
 
     /// When tombstones and markers of the batch may go, where that is fixed (KIP-534).
     pub fn delete_horizon_ms(&self) -> Option<i64> {
-        (self.magic >= 2 && self.attributes.has(Attributes::DELETE_HORIZON))
-            .then_some(self.base_timestamp)
+        (self.magic >= 2 && self.attributes.has(Attributes::DELETE_HORIZON)).then_some(self.base_timestamp)
     }
 }

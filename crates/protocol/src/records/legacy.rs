@@ -28,8 +28,8 @@ impl<'a> LegacyIter<'a> {
         scratch: &'s mut Scratch,
     ) -> Result<LegacyIter<'s>, RecordsError> {
         let magic = header.magic;
-        let log_append_time = (header.timestamp_type() == TimestampType::LogAppendTime)
-            .then_some(header.max_timestamp);
+        let log_append_time =
+            (header.timestamp_type() == TimestampType::LogAppendTime).then_some(header.max_timestamp);
         if codec == Codec::None {
             return Ok(LegacyIter {
                 rest: bytes,
@@ -56,20 +56,11 @@ impl<'a> LegacyIter<'a> {
         let base_offset = if magic == 0 || header.base_offset == 0 {
             0
         } else if header.base_offset < inner {
-            return Err(RecordsError::InvalidWrapperOffset {
-                wrapper: header.base_offset,
-                inner,
-            });
+            return Err(RecordsError::InvalidWrapperOffset { wrapper: header.base_offset, inner });
         } else {
             header.base_offset.wrapping_sub(inner)
         };
-        Ok(LegacyIter {
-            rest: content,
-            single: false,
-            base_offset,
-            wrapper_magic: magic,
-            log_append_time,
-        })
+        Ok(LegacyIter { rest: content, single: false, base_offset, wrapper_magic: magic, log_append_time })
     }
 
     fn read(&mut self) -> Result<Option<Record<'a>>, RecordsError> {
@@ -78,11 +69,9 @@ impl<'a> LegacyIter<'a> {
         };
         self.rest = rest;
         let size = message.len();
-        let offset =
-            int64(message, layout::BASE_OFFSET).ok_or(RecordsError::MessageTooSmall { size })?;
-        let attributes = *message
-            .get(layout::LEGACY_ATTRIBUTES)
-            .ok_or(RecordsError::MessageTooSmall { size })?;
+        let offset = int64(message, layout::BASE_OFFSET).ok_or(RecordsError::MessageTooSmall { size })?;
+        let attributes =
+            *message.get(layout::LEGACY_ATTRIBUTES).ok_or(RecordsError::MessageTooSmall { size })?;
         let magic = message.get(layout::MAGIC).map_or(0, |&magic| magic as i8);
         if !(0..=1).contains(&magic) {
             return Err(RecordsError::InvalidMagic { magic });
@@ -90,14 +79,10 @@ impl<'a> LegacyIter<'a> {
         if !self.single && attributes & 0x07 != 0 {
             return Err(RecordsError::NestedCompression);
         }
-        let crc = int32(message, layout::LEGACY_CRC)
-            .ok_or(RecordsError::MessageTooSmall { size })? as u32;
+        let crc = int32(message, layout::LEGACY_CRC).ok_or(RecordsError::MessageTooSmall { size })? as u32;
         let computed = crc32(&message[layout::MAGIC..]);
         if crc != computed {
-            return Err(RecordsError::CrcMismatch {
-                stored: crc,
-                computed,
-            });
+            return Err(RecordsError::CrcMismatch { stored: crc, computed });
         }
         let (key, value) = key_and_value(message, magic)?;
         let timestamp = if magic == 0 {
@@ -105,16 +90,13 @@ impl<'a> LegacyIter<'a> {
         } else {
             match self.log_append_time {
                 Some(time) => time,
-                None => int64(message, layout::LEGACY_TIMESTAMP)
-                    .ok_or(RecordsError::MessageTooSmall { size })?,
+                None => {
+                    int64(message, layout::LEGACY_TIMESTAMP).ok_or(RecordsError::MessageTooSmall { size })?
+                }
             }
         };
         Ok(Some(Record {
-            offset: if self.wrapper_magic == 1 {
-                self.base_offset.wrapping_add(offset)
-            } else {
-                offset
-            },
+            offset: if self.wrapper_magic == 1 { self.base_offset.wrapping_add(offset) } else { offset },
             timestamp,
             sequence: NO_SEQUENCE,
             attributes,
@@ -152,14 +134,8 @@ fn inner_message(bytes: &[u8]) -> Result<Option<(&[u8], &[u8])>, RecordsError> {
 type KeyAndValue<'a> = (Option<&'a [u8]>, Option<&'a [u8]>);
 
 fn key_and_value(message: &[u8], magic: i8) -> Result<KeyAndValue<'_>, RecordsError> {
-    let start = if magic == 0 {
-        layout::LEGACY_ATTRIBUTES + 1
-    } else {
-        layout::LEGACY_TIMESTAMP + 8
-    };
-    let mut rest = message
-        .get(start..)
-        .ok_or(RecordsError::InvalidRecordStructure)?;
+    let start = if magic == 0 { layout::LEGACY_ATTRIBUTES + 1 } else { layout::LEGACY_TIMESTAMP + 8 };
+    let mut rest = message.get(start..).ok_or(RecordsError::InvalidRecordStructure)?;
     let key = sized(&mut rest)?;
     let value = sized(&mut rest)?;
     Ok((key, value))
@@ -172,9 +148,7 @@ fn sized<'a>(bytes: &mut &'a [u8]) -> Result<Option<&'a [u8]>, RecordsError> {
         *bytes = rest;
         return Ok(None);
     };
-    let (head, rest) = rest
-        .split_at_checked(size)
-        .ok_or(RecordsError::InvalidRecordStructure)?;
+    let (head, rest) = rest.split_at_checked(size).ok_or(RecordsError::InvalidRecordStructure)?;
     *bytes = rest;
     Ok(Some(head))
 }

@@ -44,9 +44,7 @@ pub const NO_PARTITION_LEADER_EPOCH: i32 = -1;
 /// The sequence `increment` after `sequence`; after 2^31 - 1 comes 0.
 pub const fn increment_sequence(sequence: i32, increment: i32) -> i32 {
     if sequence > i32::MAX.wrapping_sub(increment) {
-        increment
-            .wrapping_sub(i32::MAX.wrapping_sub(sequence))
-            .wrapping_sub(1)
+        increment.wrapping_sub(i32::MAX.wrapping_sub(sequence)).wrapping_sub(1)
     } else {
         sequence.wrapping_add(increment)
     }
@@ -55,9 +53,7 @@ pub const fn increment_sequence(sequence: i32, increment: i32) -> i32 {
 /// The sequence `decrement` before `sequence`; before 0 comes 2^31 - 1.
 pub const fn decrement_sequence(sequence: i32, decrement: i32) -> i32 {
     if sequence < decrement {
-        i32::MAX
-            .wrapping_sub(decrement.wrapping_sub(sequence))
-            .wrapping_add(1)
+        i32::MAX.wrapping_sub(decrement.wrapping_sub(sequence)).wrapping_add(1)
     } else {
         sequence.wrapping_sub(decrement)
     }

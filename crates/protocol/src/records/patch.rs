@@ -26,11 +26,7 @@ pub fn set_partition_leader_epoch(batch: &mut [u8], epoch: i32) {
 /// attribute bits are then cleared, as Kafka does. `batch` is exactly the batch. O(size) when something changes.
 ///
 /// Returns whether anything changed.
-pub fn set_max_timestamp(
-    batch: &mut [u8],
-    timestamp_type: TimestampType,
-    max_timestamp: i64,
-) -> bool {
+pub fn set_max_timestamp(batch: &mut [u8], timestamp_type: TimestampType, max_timestamp: i64) -> bool {
     let Some(header) = batch.get(..layout::RECORD_BATCH_OVERHEAD) else {
         return false;
     };
@@ -42,16 +38,9 @@ pub fn set_max_timestamp(
     {
         return false;
     }
-    let known = Attributes::CODEC_MASK
-        | Attributes::TRANSACTIONAL
-        | Attributes::CONTROL
-        | Attributes::DELETE_HORIZON;
-    let attributes = attributes & known
-        | if append_time {
-            Attributes::LOG_APPEND_TIME
-        } else {
-            0
-        };
+    let known =
+        Attributes::CODEC_MASK | Attributes::TRANSACTIONAL | Attributes::CONTROL | Attributes::DELETE_HORIZON;
+    let attributes = attributes & known | if append_time { Attributes::LOG_APPEND_TIME } else { 0 };
     put(batch, layout::ATTRIBUTES, &[0, attributes]);
     put(batch, layout::MAX_TIMESTAMP, &max_timestamp.to_be_bytes());
     refresh_crc(batch);

@@ -109,10 +109,7 @@ pub struct DefaultIter<'a> {
 impl<'a> DefaultIter<'a> {
     pub(super) fn new(header: &BatchHeader, content: &'a [u8]) -> Result<Self, RecordsError> {
         if header.records_count < 0 {
-            return Err(RecordsError::InvalidCount {
-                count: header.records_count,
-                magic: header.magic,
-            });
+            return Err(RecordsError::InvalidCount { count: header.records_count, magic: header.magic });
         }
         Ok(DefaultIter {
             rest: content,
@@ -128,9 +125,7 @@ impl<'a> DefaultIter<'a> {
 
     fn read(&mut self) -> Result<Record<'a>, RecordsError> {
         let expected = varint(&mut self.rest).map_err(|error| match error {
-            VarintError::TooLong(value) if !self.compressed => {
-                RecordsError::VarintTooLong { value }
-            }
+            VarintError::TooLong(value) if !self.compressed => RecordsError::VarintTooLong { value },
             VarintError::End | VarintError::TooLong(_) => RecordsError::PrematureEnd,
         })?;
         // An uncompressed record is read from what is left of the batch and checked at its end; a decompressed one
@@ -140,10 +135,7 @@ impl<'a> DefaultIter<'a> {
                 return Err(if self.compressed {
                     RecordsError::RecordPastContent { expected }
                 } else {
-                    RecordsError::RecordPastBatch {
-                        expected,
-                        remaining: self.rest.len(),
-                    }
+                    RecordsError::RecordPastBatch { expected, remaining: self.rest.len() }
                 });
             }
             Ok(size) if self.compressed => &self.rest[..size],
@@ -153,9 +145,7 @@ impl<'a> DefaultIter<'a> {
         };
         let mut body = available;
         let structure = |_| RecordsError::InvalidRecordStructure;
-        let (&attributes, after) = body
-            .split_first()
-            .ok_or(RecordsError::InvalidRecordStructure)?;
+        let (&attributes, after) = body.split_first().ok_or(RecordsError::InvalidRecordStructure)?;
         body = after;
         let timestamp_delta = varlong(&mut body).map_err(structure)?;
         let offset_delta = varint(&mut body).map_err(structure)?;
@@ -178,9 +168,7 @@ impl<'a> DefaultIter<'a> {
         self.rest = &self.rest[read..];
         Ok(Record {
             offset: self.base_offset.wrapping_add(i64::from(offset_delta)),
-            timestamp: self
-                .log_append_time
-                .unwrap_or(self.base_timestamp.wrapping_add(timestamp_delta)),
+            timestamp: self.log_append_time.unwrap_or(self.base_timestamp.wrapping_add(timestamp_delta)),
             sequence: if self.base_sequence >= 0 {
                 increment_sequence(self.base_sequence, offset_delta)
             } else {
@@ -216,10 +204,7 @@ impl<'a> Iterator for DefaultIter<'a> {
 
     fn size_hint(&self) -> (usize, Option<usize>) {
         // The count is not trusted: a record has at least seven bytes.
-        (
-            0,
-            Some((self.left.max(0) as usize).min(self.rest.len() / 7 + 1)),
-        )
+        (0, Some((self.left.max(0) as usize).min(self.rest.len() / 7 + 1)))
     }
 }
 
@@ -228,9 +213,7 @@ fn take<'a>(bytes: &mut &'a [u8], size: i32) -> Result<Option<&'a [u8]>, Records
     let Ok(size) = usize::try_from(size) else {
         return Ok(None);
     };
-    let (head, rest) = bytes
-        .split_at_checked(size)
-        .ok_or(RecordsError::InvalidRecordStructure)?;
+    let (head, rest) = bytes.split_at_checked(size).ok_or(RecordsError::InvalidRecordStructure)?;
     *bytes = rest;
     Ok(Some(head))
 }
@@ -246,8 +229,5 @@ fn skip_headers<'a>(bytes: &mut &'a [u8], count: usize) -> Result<Headers<'a>, R
         let size = varint(bytes).map_err(|_| RecordsError::InvalidRecordStructure)?;
         take(bytes, size)?;
     }
-    Ok(Headers {
-        count,
-        bytes: &start[..start.len() - bytes.len()],
-    })
+    Ok(Headers { count, bytes: &start[..start.len() - bytes.len()] })
 }

@@ -45,30 +45,16 @@ fn sequences_wrap_to_zero() {
 
 #[test]
 fn a_marker_is_read_as_it_was_written() {
-    let marker = EndTxnMarker {
-        commit: true,
-        coordinator_epoch: 77,
-    };
+    let marker = EndTxnMarker { commit: true, coordinator_epoch: 77 };
     let bytes = marker.batch(501, 1_700_000_000_001, 12, 4711, 3);
     let batch = Batch::parse(&bytes).expect("parses");
     batch.ensure_valid().expect("valid");
     assert!(batch.header().is_control() && batch.header().is_transactional());
     let mut scratch = Scratch::default();
-    let record = batch
-        .records(&mut scratch)
-        .expect("records")
-        .next()
-        .expect("one")
-        .expect("good");
+    let record = batch.records(&mut scratch).expect("records").next().expect("one").expect("good");
     assert_eq!(EndTxnMarker::parse(&record), Ok(Some(marker)));
-    assert_eq!(
-        ControlRecordType::parse_key(record.key),
-        Ok(ControlRecordType::Commit)
-    );
+    assert_eq!(ControlRecordType::parse_key(record.key), Ok(ControlRecordType::Commit));
     assert!(ControlRecordType::parse_key(Some(&[0xff, 0xff, 0, 1])).is_err());
     assert!(ControlRecordType::parse_key(None).is_err());
-    assert_eq!(
-        ControlRecordType::parse_key(Some(&[0, 1, 0, 9])),
-        Ok(ControlRecordType::Unknown(9))
-    );
+    assert_eq!(ControlRecordType::parse_key(Some(&[0, 1, 0, 9])), Ok(ControlRecordType::Unknown(9)));
 }

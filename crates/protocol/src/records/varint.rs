@@ -20,11 +20,7 @@ pub(super) fn varint(bytes: &mut &[u8]) -> Result<i32, VarintError> {
             return Ok(((value >> 1) as i32) ^ -((value & 1) as i32));
         }
     }
-    Err(if bytes.len() < 5 {
-        VarintError::End
-    } else {
-        VarintError::TooLong(value)
-    })
+    Err(if bytes.len() < 5 { VarintError::End } else { VarintError::TooLong(value) })
 }
 
 /// Reads a zig-zag varlong from the front of `bytes` and moves `bytes` behind it.
@@ -38,11 +34,7 @@ pub(super) fn varlong(bytes: &mut &[u8]) -> Result<i64, VarintError> {
             return Ok(((value >> 1) as i64) ^ -((value & 1) as i64));
         }
     }
-    Err(if bytes.len() < 10 {
-        VarintError::End
-    } else {
-        VarintError::TooLong(value as u32)
-    })
+    Err(if bytes.len() < 10 { VarintError::End } else { VarintError::TooLong(value as u32) })
 }
 
 /// Appends a zig-zag varint.

@@ -5,11 +5,13 @@
 //! against the bytes that are left before anything is allocated, and a bad input is a [`wire::DecodeError`].
 
 mod api_key;
+pub mod compression;
 mod error_code;
 pub mod frame;
 pub mod java;
 #[allow(clippy::all, reason = "generated: one shape of code for every schema")]
 pub mod messages;
+pub mod records;
 pub mod types;
 pub mod wire;
 

@@ -1,0 +1,200 @@
+//! LZ4 frames as Kafka reads and writes them: independent blocks of at most 4 MiB, written in blocks of 64 KiB.
+//!
+//! Source: Kafka `Lz4BlockInputStream` and `Lz4BlockOutputStream`. Dependent blocks are refused there and here; the
+//! content checksum is skipped there and here.
+
+use super::{Codec, CompressionError};
+
+const MAGIC: u32 = 0x184D_2204;
+const FLAG_VERSION_1: u8 = 0b0100_0000;
+const FLAG_INDEPENDENT: u8 = 0b0010_0000;
+const FLAG_BLOCK_CHECKSUM: u8 = 0b0001_0000;
+const FLAG_CONTENT_SIZE: u8 = 0b0000_1000;
+const FLAG_CONTENT_CHECKSUM: u8 = 0b0000_0100;
+const FLAG_RESERVED: u8 = 0b0000_0011;
+const INCOMPRESSIBLE: u32 = 0x8000_0000;
+/// Block descriptor for blocks of 64 KiB.
+const BD_64_KIB: u8 = 4 << 4;
+const BLOCK_SIZE: usize = 64 * 1024;
+
+/// What to do about the checksum of the frame header.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum HeaderChecksum {
+    Check,
+    /// Magic 0 messages carry a wrong one.
+    Ignore,
+}
+
+const fn corrupt(reason: &'static str) -> CompressionError {
+    CompressionError::Corrupt { codec: Codec::Lz4, reason }
+}
+
+struct Cursor<'a>(&'a [u8]);
+
+impl<'a> Cursor<'a> {
+    fn take(&mut self, count: usize) -> Result<&'a [u8], CompressionError> {
+        let (head, rest) = self.0.split_at_checked(count).ok_or(corrupt("premature end of stream"))?;
+        self.0 = rest;
+        Ok(head)
+    }
+
+    fn u8(&mut self) -> Result<u8, CompressionError> {
+        Ok(self.take(1)?[0])
+    }
+
+    fn u32(&mut self) -> Result<u32, CompressionError> {
+        let (head, rest) = self.0.split_first_chunk::<4>().ok_or(corrupt("premature end of stream"))?;
+        self.0 = rest;
+        Ok(u32::from_le_bytes(*head))
+    }
+}
+
+pub(super) fn decompress(
+    input: &[u8],
+    header_checksum: HeaderChecksum,
+    budget_bytes: usize,
+    out: &mut Vec<u8>,
+) -> Result<(), CompressionError> {
+    let mut cursor = Cursor(input);
+    if cursor.u32()? != MAGIC {
+        return Err(corrupt("unknown frame magic"));
+    }
+    let descriptor = cursor.0;
+    let flags = cursor.u8()?;
+    if flags & 0b1100_0000 != FLAG_VERSION_1 {
+        return Err(corrupt("unsupported frame version"));
+    }
+    if flags & FLAG_INDEPENDENT == 0 {
+        return Err(corrupt("dependent blocks are not supported"));
+    }
+    if flags & FLAG_RESERVED != 0 {
+        return Err(corrupt("reserved bits are set"));
+    }
+    let bd = cursor.u8()?;
+    if bd & 0b1000_1111 != 0 {
+        return Err(corrupt("reserved bits are set"));
+    }
+    let max_block_size = match bd >> 4 {
+        code @ 4..=7 => 1usize << (2 * u32::from(code) + 8),
+        _ => return Err(corrupt("invalid block size")),
+    };
+    if flags & FLAG_CONTENT_SIZE != 0 {
+        cursor.take(8)?;
+    }
+    let described = &descriptor[..descriptor.len() - cursor.0.len()];
+    let expected = (xxh32(described) >> 8) as u8;
+    if cursor.u8()? != expected && header_checksum == HeaderChecksum::Check {
+        return Err(corrupt("frame descriptor checksum mismatch"));
+    }
+
+    let mut left = budget_bytes;
+    loop {
+        let word = cursor.u32()?;
+        let size = (word & !INCOMPRESSIBLE) as usize;
+        if size == 0 {
+            if flags & FLAG_CONTENT_CHECKSUM != 0 {
+                cursor.u32()?;
+            }
+            return Ok(());
+        }
+        if size > max_block_size {
+            return Err(corrupt("block is larger than the frame allows"));
+        }
+        let block = cursor.take(size)?;
+        if word & INCOMPRESSIBLE != 0 {
+            if size > left {
+                return Err(CompressionError::BudgetExceeded { budget_bytes });
+            }
+            out.extend_from_slice(block);
+            left -= size;
+        } else {
+            // A block grows by at most 255 times, so a small block never makes a large buffer.
+            let room = max_block_size.min(size.saturating_mul(255)).min(left);
+            let start = out.len();
+            out.resize(start + room, 0);
+            match lz4_flex::block::decompress_into(block, &mut out[start..]) {
+                Ok(written) => {
+                    out.truncate(start + written);
+                    left -= written;
+                }
+                Err(error) => {
+                    out.truncate(start);
+                    let too_small = matches!(error, lz4_flex::block::DecompressError::OutputTooSmall { .. });
+                    return Err(if too_small && room == left && room < max_block_size {
+                        CompressionError::BudgetExceeded { budget_bytes }
+                    } else {
+                        corrupt("invalid block")
+                    });
+                }
+            }
+        }
+        if flags & FLAG_BLOCK_CHECKSUM != 0 && cursor.u32()? != xxh32(block) {
+            return Err(corrupt("block checksum mismatch"));
+        }
+    }
+}
+
+pub(super) fn compress(input: &[u8], out: &mut Vec<u8>) -> Result<(), CompressionError> {
+    let descriptor = [FLAG_VERSION_1 | FLAG_INDEPENDENT, BD_64_KIB];
+    out.extend_from_slice(&MAGIC.to_le_bytes());
+    out.extend_from_slice(&descriptor);
+    out.push((xxh32(&descriptor) >> 8) as u8);
+    for block in input.chunks(BLOCK_SIZE) {
+        let word_at = out.len();
+        let start = word_at + 4;
+        out.resize(start + lz4_flex::block::get_maximum_output_size(block.len()), 0);
+        let written = lz4_flex::block::compress_into(block, &mut out[start..])
+            .map_err(|_| CompressionError::CompressFailed { codec: Codec::Lz4 })?;
+        let word = if written < block.len() {
+            out.truncate(start + written);
+            written as u32
+        } else {
+            out.truncate(start);
+            out.extend_from_slice(block);
+            block.len() as u32 | INCOMPRESSIBLE
+        };
+        out[word_at..start].copy_from_slice(&word.to_le_bytes());
+    }
+    out.extend_from_slice(&0u32.to_le_bytes());
+    Ok(())
+}
+
+/// XXH32 with seed 0, the checksum of LZ4 frames.
+fn xxh32(input: &[u8]) -> u32 {
+    const P1: u32 = 0x9E37_79B1;
+    const P2: u32 = 0x85EB_CA77;
+    const P3: u32 = 0xC2B2_AE3D;
+    const P4: u32 = 0x27D4_EB2F;
+    const P5: u32 = 0x1656_67B1;
+    let mut stripes = input.chunks_exact(16);
+    let mut hash = if input.len() >= 16 {
+        let mut lanes = [P1.wrapping_add(P2), P2, 0, 0u32.wrapping_sub(P1)];
+        for stripe in stripes.by_ref() {
+            for (lane, word) in lanes.iter_mut().zip(stripe.chunks_exact(4)) {
+                let word = u32::from_le_bytes([word[0], word[1], word[2], word[3]]);
+                *lane = lane.wrapping_add(word.wrapping_mul(P2)).rotate_left(13).wrapping_mul(P1);
+            }
+        }
+        lanes[0]
+            .rotate_left(1)
+            .wrapping_add(lanes[1].rotate_left(7))
+            .wrapping_add(lanes[2].rotate_left(12))
+            .wrapping_add(lanes[3].rotate_left(18))
+    } else {
+        P5
+    };
+    hash = hash.wrapping_add(input.len() as u32);
+    let mut words = stripes.remainder().chunks_exact(4);
+    for word in words.by_ref() {
+        let word = u32::from_le_bytes([word[0], word[1], word[2], word[3]]);
+        hash = hash.wrapping_add(word.wrapping_mul(P3)).rotate_left(17).wrapping_mul(P4);
+    }
+    for &byte in words.remainder() {
+        hash = hash.wrapping_add(u32::from(byte).wrapping_mul(P5)).rotate_left(11).wrapping_mul(P1);
+    }
+    hash ^= hash >> 15;
+    hash = hash.wrapping_mul(P2);
+    hash ^= hash >> 13;
+    hash = hash.wrapping_mul(P3);
+    hash ^ (hash >> 16)
+}

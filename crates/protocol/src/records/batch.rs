@@ -1,0 +1,206 @@
+//! Batches in a buffer: walking them, checking them, reaching their records.
+
+use super::header::{BatchHeader, layout, size_of_first};
+use super::legacy::LegacyIter;
+use super::record::{DefaultIter, RecordIter};
+use super::{RecordsError, crc32, crc32c};
+use crate::compression::{Codec, Decompressor};
+
+/// The decompression budget of [`Scratch::default`]: more than any `max.message.bytes` in use holds.
+pub const DEFAULT_DECOMPRESSION_BUDGET_BYTES: usize = 256 << 20;
+/// A scratch buffer larger than this is given back after use, so that one large batch is not paid for ever after.
+const SCRATCH_KEEP_BYTES: usize = 4 << 20;
+
+/// A decompression buffer with its budget, reused from batch to batch.
+#[derive(Debug)]
+pub struct Scratch {
+    decompressor: Decompressor,
+    buffer: Vec<u8>,
+    budget_bytes: usize,
+}
+
+impl Default for Scratch {
+    fn default() -> Self {
+        Scratch::with_budget(DEFAULT_DECOMPRESSION_BUDGET_BYTES)
+    }
+}
+
+impl Scratch {
+    /// A scratch that decompresses at most `budget_bytes` of a batch.
+    pub fn with_budget(budget_bytes: usize) -> Self {
+        Scratch { decompressor: Decompressor::default(), buffer: Vec::new(), budget_bytes }
+    }
+
+    /// Changes the budget for the batches that follow.
+    pub fn set_budget(&mut self, budget_bytes: usize) {
+        self.budget_bytes = budget_bytes;
+    }
+
+    pub(super) fn decompress(
+        &mut self,
+        codec: Codec,
+        magic: i8,
+        input: &[u8],
+    ) -> Result<&[u8], RecordsError> {
+        if self.buffer.capacity() > SCRATCH_KEEP_BYTES {
+            self.buffer = Vec::new();
+        }
+        self.buffer.clear();
+        if codec == Codec::Lz4 && magic == 0 {
+            self.decompressor.decompress_lz4_without_header_checksum(
+                input,
+                self.budget_bytes,
+                &mut self.buffer,
+            )?;
+        } else {
+            self.decompressor.decompress(codec, input, self.budget_bytes, &mut self.buffer)?;
+        }
+        Ok(&self.buffer)
+    }
+}
+
+/// One batch, whole, in a buffer.
+#[derive(Debug, Clone, Copy)]
+pub struct Batch<'a> {
+    header: BatchHeader,
+    bytes: &'a [u8],
+}
+
+impl<'a> Batch<'a> {
+    /// The batch at the front of `bytes`.
+    ///
+    /// # Errors
+    /// As [`BatchHeader::parse`]; fewer bytes than its length field says are [`RecordsError::PrematureEnd`].
+    pub fn parse(bytes: &'a [u8]) -> Result<Self, RecordsError> {
+        let header = BatchHeader::parse(bytes)?;
+        let bytes = bytes.get(..header.size).ok_or(RecordsError::PrematureEnd)?;
+        Ok(Batch { header, bytes })
+    }
+
+    /// The header.
+    pub fn header(&self) -> &BatchHeader {
+        &self.header
+    }
+
+    /// The bytes of the batch.
+    pub fn bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
+
+    /// Bytes of the batch.
+    pub fn size(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// What the checksum should be.
+    pub fn compute_crc(&self) -> u32 {
+        if self.header.magic >= 2 {
+            crc32c(&self.bytes[layout::ATTRIBUTES..])
+        } else {
+            crc32(&self.bytes[layout::MAGIC..])
+        }
+    }
+
+    /// Checks the checksum. O(size).
+    ///
+    /// # Errors
+    /// [`RecordsError::CrcMismatch`].
+    pub fn ensure_valid(&self) -> Result<(), RecordsError> {
+        let computed = self.compute_crc();
+        if computed == self.header.crc {
+            Ok(())
+        } else {
+            Err(RecordsError::CrcMismatch { stored: self.header.crc, computed })
+        }
+    }
+
+    /// Offset of the first record. O(1) for magic 2; compressed magic 1 messages have to be opened for it.
+    ///
+    /// # Errors
+    /// Only for magic 0 and 1, when the message cannot be read.
+    pub fn first_offset(&self, scratch: &mut Scratch) -> Result<i64, RecordsError> {
+        if self.header.magic >= 2 || !self.header.is_compressed() {
+            return Ok(self.header.base_offset);
+        }
+        match self.records(scratch)?.next() {
+            Some(record) => Ok(record?.offset),
+            None => Ok(self.header.base_offset),
+        }
+    }
+
+    /// The stored records: compressed as they are in the batch. Empty for magic 0 and 1.
+    pub fn payload(&self) -> &'a [u8] {
+        if self.header.magic >= 2 { &self.bytes[layout::RECORD_BATCH_OVERHEAD..] } else { &[] }
+    }
+
+    /// The records. They borrow from this batch, or from `scratch` where it is compressed.
+    ///
+    /// # Errors
+    /// An unknown codec, content that does not decompress or passes the budget, a negative count. What is wrong with a
+    /// record is found by the iterator.
+    pub fn records<'s>(&self, scratch: &'s mut Scratch) -> Result<RecordIter<'s>, RecordsError>
+    where
+        'a: 's,
+    {
+        let codec = self.header.codec()?;
+        if self.header.magic < 2 {
+            return Ok(RecordIter::Legacy(LegacyIter::new(&self.header, self.bytes, codec, scratch)?));
+        }
+        if self.header.records_count <= 0 || codec == Codec::None {
+            return Ok(RecordIter::Default(DefaultIter::new(&self.header, self.payload())?));
+        }
+        let content = scratch.decompress(codec, self.header.magic, self.payload())?;
+        Ok(RecordIter::Default(DefaultIter::new(&self.header, content)?))
+    }
+}
+
+/// The batches in a buffer, in order. An incomplete batch at the end is left out, as Kafka does; a length or magic
+/// that cannot be ends the walk with an error.
+#[derive(Debug, Clone)]
+pub struct BatchIter<'a> {
+    bytes: &'a [u8],
+    position: usize,
+    failed: bool,
+}
+
+impl<'a> BatchIter<'a> {
+    /// Walks the batches of `bytes`.
+    pub fn new(bytes: &'a [u8]) -> Self {
+        BatchIter { bytes, position: 0, failed: false }
+    }
+
+    /// Where the next batch starts.
+    pub fn position(&self) -> usize {
+        self.position
+    }
+
+    /// What has not been walked; after the end, the incomplete batch.
+    pub fn remaining(&self) -> &'a [u8] {
+        &self.bytes[self.position..]
+    }
+}
+
+impl<'a> Iterator for BatchIter<'a> {
+    type Item = Result<Batch<'a>, RecordsError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.failed {
+            return None;
+        }
+        let rest = self.remaining();
+        match size_of_first(rest) {
+            Ok(Some((size, _))) if size <= rest.len() => {}
+            Ok(_) => return None,
+            Err(error) => {
+                self.failed = true;
+                return Some(Err(error));
+            }
+        }
+        let batch = Batch::parse(rest);
+        match &batch {
+            Ok(batch) => self.position += batch.size(),
+            Err(_) => self.failed = true,
+        }
+        Some(batch)
+    }
+}

@@ -1,0 +1,13 @@
+//! The two checksums of record batches.
+
+use crc_fast::{CrcAlgorithm, checksum};
+
+/// CRC-32C, of magic 2 batches and producer snapshots.
+pub fn crc32c(bytes: &[u8]) -> u32 {
+    checksum(CrcAlgorithm::Crc32Iscsi, bytes) as u32
+}
+
+/// CRC-32, of magic 0 and 1 messages.
+pub fn crc32(bytes: &[u8]) -> u32 {
+    checksum(CrcAlgorithm::Crc32IsoHdlc, bytes) as u32
+}

@@ -1,0 +1,19 @@
+//! The table of keys of client metrics subscriptions.
+
+use super::table::{
+    ConfigDefault::{Null, Required, Value},
+    ConfigKey,
+    ConfigType::*,
+    DynamicMode::*,
+    Importance::*,
+    Validator::*,
+    key,
+};
+
+/// Sorted by name. One row: name, type, default, validator, importance, dynamic mode, internal, what it does.
+#[rustfmt::skip]
+pub static CLIENT_METRICS_KEYS: &[ConfigKey] = &[
+    key("interval.ms", Int, Value("300000"), Any, Medium, PerResource, false, ""),
+    key("match", ListOf, Value(""), List { allowed: &[], empty: true, null: false }, Medium, PerResource, false, ""),
+    key("metrics", ListOf, Value(""), List { allowed: &[], empty: true, null: false }, Medium, PerResource, false, ""),
+];

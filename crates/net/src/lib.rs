@@ -5,12 +5,14 @@
 //! queue: a reply that is ready is written, one that waits (a long poll, acks=all) holds back those behind it
 //! but not the work that their requests have started already.
 
+mod channel;
 mod connection;
 mod limits;
 mod listener;
 mod metrics;
 mod reply;
 
+pub use channel::{Channel, ChannelError, PendingResponse};
 pub use connection::ConnectionOptions;
 pub use limits::{ConnectionLimits, LimitSettings, MemoryBudget, Refusal};
 pub use listener::{Listener, ListenerHandle, ListenerOptions};

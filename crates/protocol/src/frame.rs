@@ -42,7 +42,18 @@ pub fn request_frame<M: Message>(
     client_id: Option<Str>,
     body: &M,
 ) -> Result<Bytes, EncodeError> {
-    let mut w = Writer::with_capacity(256);
+    request_frame_of_parts(api, version, correlation_id, client_id, &[body.to_bytes(version)?])
+}
+
+/// A whole request around a body that is encoded already.
+pub fn request_frame_of_parts(
+    api: ApiKey,
+    version: i16,
+    correlation_id: i32,
+    client_id: Option<Str>,
+    body: &[Bytes],
+) -> Result<Bytes, EncodeError> {
+    let mut w = Writer::with_capacity(64 + body.iter().map(Bytes::len).sum::<usize>());
     w.int32(0);
     let header = RequestHeader {
         request_api_key: api.code(),
@@ -52,7 +63,9 @@ pub fn request_frame<M: Message>(
         ..Default::default()
     };
     header.encode(&mut w, api.request_header_version(version))?;
-    body.encode(&mut w, version)?;
+    for part in body {
+        w.raw(part);
+    }
     Ok(with_length(w))
 }
 

@@ -164,7 +164,9 @@ impl<C: Connection> Driver<C> {
     }
 
     fn has_room(&self) -> bool {
-        self.pending.len() < self.options.max_in_flight && self.output_bytes < MAX_UNSENT_BYTES
+        self.pending.len() < self.options.max_in_flight
+            && self.output_bytes < MAX_UNSENT_BYTES
+            && !matches!(self.pending.back(), Some(Pending { reply: Reply::Exclusive(_), .. }))
     }
 
     /// The length of the frame at the start of the input, once its four bytes are there.
@@ -214,7 +216,7 @@ impl<C: Connection> Driver<C> {
     fn dispatch(&mut self, frame: Bytes) {
         let bytes = frame.len();
         let mut reply = self.handler.on_frame(frame);
-        if let Reply::Later(future) = &mut reply {
+        if let Reply::Later(future) | Reply::Exclusive(future) = &mut reply {
             // The first poll does the part that must happen in the order of arrival.
             if let Poll::Ready(done) = poll_once(future) {
                 reply = done;
@@ -223,7 +225,7 @@ impl<C: Connection> Driver<C> {
         match reply {
             Reply::Nothing => {}
             reply if self.pending.is_empty() => match reply {
-                Reply::Later(_) => self.hold(reply, bytes),
+                Reply::Later(_) | Reply::Exclusive(_) => self.hold(reply, bytes),
                 done => self.take_reply(done),
             },
             reply => self.hold(reply, bytes),
@@ -238,7 +240,7 @@ impl<C: Connection> Driver<C> {
     /// Moves replies that are next in line and ready to the output.
     fn collect_ready(&mut self) {
         while let Some(front) = self.pending.front() {
-            if matches!(front.reply, Reply::Later(_)) {
+            if matches!(front.reply, Reply::Later(_) | Reply::Exclusive(_)) {
                 return;
             }
             if let Some(front) = self.pending.pop_front() {
@@ -256,7 +258,7 @@ impl<C: Connection> Driver<C> {
                 self.stop_taking();
             }
             // A future that became a future; it was next in line and stays so.
-            Reply::Later(_) => self.pending.push_front(Pending { reply, bytes: 0 }),
+            Reply::Later(_) | Reply::Exclusive(_) => self.pending.push_front(Pending { reply, bytes: 0 }),
         }
     }
 
@@ -389,7 +391,7 @@ fn poll_once(future: &mut ReplyFuture) -> Poll<Reply> {
 /// Completes with the reply of the front request; never, when nothing waits.
 async fn next_ready(pending: &mut VecDeque<Pending>) -> Reply {
     poll_fn(|cx| match pending.front_mut() {
-        Some(Pending { reply: Reply::Later(future), .. }) => future.as_mut().poll(cx),
+        Some(Pending { reply: Reply::Later(future) | Reply::Exclusive(future), .. }) => future.as_mut().poll(cx),
         _ => Poll::Pending,
     })
     .await

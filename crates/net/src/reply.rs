@@ -83,6 +83,9 @@ pub enum Reply {
     Now(Response),
     /// Send what this becomes. It is polled once right away, and again when it is next in line.
     Later(ReplyFuture),
+    /// As `Later`, and no further frame of the connection is taken before it is done: its work is not in order
+    /// with that of later requests until then.
+    Exclusive(ReplyFuture),
     /// The request has no response (Produce with acks=0).
     Nothing,
     /// Close the connection without a response.
@@ -94,6 +97,7 @@ impl std::fmt::Debug for Reply {
         match self {
             Reply::Now(r) => f.debug_tuple("Now").field(r).finish(),
             Reply::Later(_) => f.write_str("Later"),
+            Reply::Exclusive(_) => f.write_str("Exclusive"),
             Reply::Nothing => f.write_str("Nothing"),
             Reply::Close => f.write_str("Close"),
         }

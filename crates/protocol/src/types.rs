@@ -158,12 +158,6 @@ impl Uuid {
     pub const ZERO: Uuid = Uuid([0; 16]);
     /// Reserved: the id of the metadata topic. Source: Kafka `Uuid.METADATA_TOPIC_ID`.
     pub const ONE: Uuid = Uuid::from_halves(0, 1);
-    /// Reserved directory id: assigned to no directory yet. Source: Kafka `DirectoryId.UNASSIGNED`.
-    pub const UNASSIGNED_DIR: Uuid = Uuid::ZERO;
-    /// Reserved directory id: on a lost directory. Source: Kafka `DirectoryId.LOST`.
-    pub const LOST_DIR: Uuid = Uuid::from_halves(0, 1);
-    /// Reserved directory id: in transition between versions. Source: Kafka `DirectoryId.MIGRATING`.
-    pub const MIGRATING_DIR: Uuid = Uuid::from_halves(0, 2);
 
     pub const fn from_halves(most: u64, least: u64) -> Uuid {
         Uuid((((most as u128) << 64) | least as u128).to_be_bytes())

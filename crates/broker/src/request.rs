@@ -11,7 +11,7 @@ use ottla_protocol::types::Str;
 use ottla_protocol::wire::{EncodeError, Message, Reader};
 use ottla_protocol::{ApiKey, ErrorCode, frame};
 
-use crate::state::Broker;
+use crate::metrics::Metrics;
 
 /// Who sent a request, and in which form the answer must go back.
 #[derive(Debug, Clone)]
@@ -33,6 +33,16 @@ impl RequestContext {
     /// The host of the client as Kafka prints it: `/127.0.0.1`.
     pub fn client_host(&self) -> String {
         format!("/{}", self.peer.peer.ip())
+    }
+
+    /// The part that coordinators look at.
+    pub fn for_coordinator(&self) -> ottla_coordinator::context::RequestContext {
+        ottla_coordinator::context::RequestContext {
+            client_id: self.client_id.as_ref().map(Str::detached).unwrap_or_default(),
+            client_host: self.client_host().into(),
+            api_version: self.version,
+            topic_filter: None,
+        }
     }
 }
 
@@ -58,22 +68,22 @@ impl<R> From<R> for Answer<R> {
 
 /// Decodes a request, runs its handler and turns the answer into a reply.
 pub fn serve<Req: Message, Resp: Message + 'static>(
-    broker: &Arc<Broker>,
+    metrics: &Arc<Metrics>,
     ctx: RequestContext,
     body: Bytes,
-    handler: impl FnOnce(&Arc<Broker>, &RequestContext, Req) -> Answer<Resp>,
+    handler: impl FnOnce(&RequestContext, Req) -> Answer<Resp>,
 ) -> Reply {
     let request = match decode::<Req>(body, ctx.version) {
         Ok(request) => request,
-        Err(e) => return malformed(broker, &ctx, &e),
+        Err(e) => return malformed(metrics, &ctx, &e),
     };
-    match handler(broker, &ctx, request) {
-        Answer::Now(response) => reply(broker, &ctx, &response),
+    match handler(&ctx, request) {
+        Answer::Now(response) => reply(metrics, &ctx, &response),
         Answer::Later(future) => {
-            let broker = Arc::clone(broker);
+            let metrics = Arc::clone(metrics);
             Reply::Later(Box::pin(async move {
                 let response = future.await;
-                reply(&broker, &ctx, &response)
+                reply(&metrics, &ctx, &response)
             }))
         }
         Answer::Close => Reply::Close,
@@ -88,8 +98,8 @@ pub fn decode<Req: Message>(body: Bytes, version: i16) -> Result<Req, ottla_prot
 }
 
 /// A request that cannot be read costs its connection, as in Kafka.
-pub fn malformed(broker: &Broker, ctx: &RequestContext, error: &dyn std::fmt::Display) -> Reply {
-    broker.metrics.malformed_requests.inc();
+pub fn malformed(metrics: &Metrics, ctx: &RequestContext, error: &dyn std::fmt::Display) -> Reply {
+    metrics.malformed_requests.inc();
     tracing::info!(
         api = %ctx.api, version = ctx.version, peer = %ctx.peer.peer, listener = %ctx.peer.listener, %error,
         "closing the connection: the request cannot be read"
@@ -98,10 +108,10 @@ pub fn malformed(broker: &Broker, ctx: &RequestContext, error: &dyn std::fmt::Di
 }
 
 /// Encodes a response and counts the request as done.
-pub fn reply<Resp: Message>(broker: &Broker, ctx: &RequestContext, response: &Resp) -> Reply {
+pub fn reply<Resp: Message>(metrics: &Metrics, ctx: &RequestContext, response: &Resp) -> Reply {
     match frame::response_frame(ctx.api, ctx.version, ctx.correlation_id, response) {
         Ok(bytes) => {
-            count_done(broker, ctx);
+            count_done(metrics, ctx);
             Reply::Now(Response::bytes(bytes))
         }
         Err(e) => unencodable(ctx, &e),
@@ -114,13 +124,13 @@ pub fn unencodable(ctx: &RequestContext, error: &EncodeError) -> Reply {
     Reply::Close
 }
 
-pub fn count_done(broker: &Broker, ctx: &RequestContext) {
-    let metrics = broker.metrics.requests.of(ctx.api);
-    metrics.requests.inc();
-    metrics.total_time_us.record(ctx.received.elapsed().as_micros() as u64);
+pub fn count_done(metrics: &Metrics, ctx: &RequestContext) {
+    let api = metrics.requests.of(ctx.api);
+    api.requests.inc();
+    api.total_time_us.record(ctx.received.elapsed().as_micros() as u64);
 }
 
 /// Counts an error code of a response under the request's API.
-pub fn count_error(broker: &Broker, ctx: &RequestContext, code: ErrorCode) {
-    broker.metrics.requests.of(ctx.api).error(code);
+pub fn count_error(metrics: &Metrics, ctx: &RequestContext, code: ErrorCode) {
+    metrics.requests.of(ctx.api).error(code);
 }

@@ -1,0 +1,430 @@
+//! The shell of the group coordinator: a task per partition of `__consumer_offsets` that this broker leads.
+
+use std::collections::{BTreeMap, HashMap};
+use std::future::Future;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, Weak};
+use std::time::Duration;
+
+use ottla_coordinator::context::{Env, ReplyToken, RequestContext};
+use ottla_coordinator::group::{GroupConfig, GroupOutcome, GroupRequest, GroupResponse, GroupShard};
+use ottla_coordinator::topics::TopicChanges;
+use ottla_protocol::ErrorCode;
+use ottla_protocol::java::partition_for;
+use ottla_protocol::records::control::EndTxnMarker;
+use ottla_protocol::types::Str;
+use tokio::sync::{mpsc, oneshot};
+
+use super::batch::PendingBatch;
+use super::config::group_config;
+use super::load;
+use super::topics_view::ImageTopics;
+use crate::partition::{Partition, compression_of};
+use crate::state::{Broker, random_uuid, wall_clock_ms};
+use crate::topics::CONSUMER_OFFSETS;
+
+/// Requests that may wait for one shard; more are answered COORDINATOR_LOAD_IN_PROGRESS, which clients retry.
+const MAILBOX: usize = 8192;
+/// Requests decided before what they decided is appended.
+const DRAIN: usize = 512;
+/// Room for a batch's header within `max.message.bytes`.
+const BATCH_OVERHEAD: usize = 128;
+
+enum Message {
+    Request { request: GroupRequest, ctx: RequestContext, reply: oneshot::Sender<GroupResponse> },
+    EndTxn { producer_id: i64, producer_epoch: i16, marker: EndTxnMarker, transaction_version: i16, reply: oneshot::Sender<ErrorCode> },
+    Topics(TopicChanges),
+    Config(Box<GroupConfig>),
+}
+
+struct Handle {
+    sender: mpsc::Sender<Message>,
+    leader_epoch: i32,
+    loaded: Arc<AtomicBool>,
+}
+
+/// The shards that run on this broker.
+#[derive(Default)]
+pub struct GroupCoordinator {
+    shards: RwLock<HashMap<i32, Handle>>,
+}
+
+impl GroupCoordinator {
+    /// Starts the shard of a partition that this broker leads now.
+    pub fn on_elected(&self, broker: &Arc<Broker>, partition: Arc<Partition>) {
+        let mut shards = self.shards.write().unwrap_or_else(PoisonError::into_inner);
+        let leader_epoch = partition.leader_epoch();
+        if shards.get(&partition.index).is_some_and(|h| h.leader_epoch == leader_epoch && !h.sender.is_closed()) {
+            return;
+        }
+        let (sender, receiver) = mpsc::channel(MAILBOX);
+        let loaded = Arc::new(AtomicBool::new(false));
+        shards.insert(partition.index, Handle { sender, leader_epoch, loaded: Arc::clone(&loaded) });
+        let broker = Arc::downgrade(broker);
+        tokio::spawn(run(broker, partition, receiver, loaded));
+    }
+
+    /// Ends the shard of a partition that this broker leads no more. Requests in it are told so.
+    pub fn on_resigned(&self, index: i32) {
+        self.shards.write().unwrap_or_else(PoisonError::into_inner).remove(&index);
+    }
+
+    /// Ends all shards.
+    pub fn stop(&self) {
+        self.shards.write().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    /// The partition of a group; None before the offsets topic exists.
+    fn partition_of(&self, broker: &Broker, group_id: &str) -> Option<i32> {
+        let image = broker.image.load();
+        let topic = image.topics.by_name(CONSUMER_OFFSETS)?;
+        Some(partition_for(group_id, topic.partitions.len() as i32))
+    }
+
+    /// Puts a request into the mailbox of its group's shard; the order of calls is the order of decisions.
+    pub fn request(
+        &self,
+        broker: &Broker,
+        group_id: &str,
+        request: GroupRequest,
+        ctx: RequestContext,
+    ) -> impl Future<Output = GroupResponse> + Send + 'static {
+        let index = self.partition_of(broker, group_id);
+        let sent = match index {
+            Some(index) => self.send(index, request, ctx),
+            None => Err(request.error_response(ErrorCode::NotCoordinator, None, ctx.api_version)),
+        };
+        async move {
+            match sent {
+                Ok((waiting, gone)) => waiting.await.unwrap_or(gone),
+                Err(response) => response,
+            }
+        }
+    }
+
+    /// The response to give when the shard ends before it answers comes along with the receiver.
+    fn send(
+        &self,
+        index: i32,
+        request: GroupRequest,
+        ctx: RequestContext,
+    ) -> Result<(oneshot::Receiver<GroupResponse>, GroupResponse), GroupResponse> {
+        let version = ctx.api_version;
+        let gone = request.error_response(ErrorCode::NotCoordinator, None, version);
+        let shards = self.shards.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(handle) = shards.get(&index) else { return Err(gone) };
+        if !handle.loaded.load(Ordering::Acquire) {
+            return Err(request.error_response(ErrorCode::CoordinatorLoadInProgress, None, version));
+        }
+        let (reply, waiting) = oneshot::channel();
+        match handle.sender.try_send(Message::Request { request, ctx, reply }) {
+            Ok(()) => Ok((waiting, gone)),
+            Err(mpsc::error::TrySendError::Full(Message::Request { request, .. })) => {
+                Err(request.error_response(ErrorCode::CoordinatorLoadInProgress, None, version))
+            }
+            Err(_) => Err(gone),
+        }
+    }
+
+    /// Splits group ids by shard and asks each; ids whose shard is elsewhere come back as errors.
+    pub fn request_by_shard(
+        &self,
+        broker: &Broker,
+        group_ids: Vec<Str>,
+        ctx: &RequestContext,
+        make: impl Fn(Vec<Str>) -> GroupRequest,
+    ) -> impl Future<Output = Vec<GroupResponse>> + Send + 'static {
+        let mut by_shard: BTreeMap<Option<i32>, Vec<Str>> = BTreeMap::new();
+        for id in group_ids {
+            by_shard.entry(self.partition_of(broker, &id)).or_default().push(id);
+        }
+        let sent: Vec<_> = by_shard
+            .into_iter()
+            .map(|(index, ids)| match index {
+                Some(index) => self.send(index, make(ids), ctx.clone()),
+                None => Err(make(ids).error_response(ErrorCode::NotCoordinator, None, ctx.api_version)),
+            })
+            .collect();
+        wait_all(sent)
+    }
+
+    /// Asks every shard of this broker.
+    pub fn request_all(
+        &self,
+        ctx: &RequestContext,
+        make: impl Fn() -> GroupRequest,
+    ) -> impl Future<Output = Vec<GroupResponse>> + Send + 'static {
+        let indexes: Vec<i32> =
+            self.shards.read().unwrap_or_else(PoisonError::into_inner).keys().copied().collect();
+        let sent: Vec<_> = indexes.into_iter().map(|index| self.send(index, make(), ctx.clone())).collect();
+        wait_all(sent)
+    }
+
+    /// Writes the end of a transaction into an offsets partition, through the shard that owns it.
+    pub fn end_txn(
+        &self,
+        index: i32,
+        producer_id: i64,
+        producer_epoch: i16,
+        marker: EndTxnMarker,
+        transaction_version: i16,
+    ) -> impl Future<Output = ErrorCode> + Send + 'static {
+        let (reply, waiting) = oneshot::channel();
+        let sent = {
+            let shards = self.shards.read().unwrap_or_else(PoisonError::into_inner);
+            match shards.get(&index) {
+                None => Err(ErrorCode::NotLeaderOrFollower),
+                Some(handle) => handle
+                    .sender
+                    .try_send(Message::EndTxn { producer_id, producer_epoch, marker, transaction_version, reply })
+                    .map_err(|_| ErrorCode::CoordinatorLoadInProgress),
+            }
+        };
+        async move {
+            match sent {
+                Ok(()) => waiting.await.unwrap_or(ErrorCode::NotLeaderOrFollower),
+                Err(code) => code,
+            }
+        }
+    }
+
+    /// Tells every shard what changed in the metadata.
+    pub fn on_metadata(&self, broker: &Broker, changes: &TopicChanges, configs_changed: bool) {
+        let shards = self.shards.read().unwrap_or_else(PoisonError::into_inner);
+        let topics = changes.created || !changes.changed.is_empty() || !changes.deleted.is_empty();
+        let config = configs_changed.then(|| group_config(&broker.config.load(), &broker.image.load().configs));
+        for handle in shards.values() {
+            // A full mailbox would mean a shard that is far behind; it catches up at its next reload.
+            if topics {
+                let _ = handle.sender.try_send(Message::Topics(changes.clone()));
+            }
+            if let Some(config) = &config {
+                let _ = handle.sender.try_send(Message::Config(Box::new(config.clone())));
+            }
+        }
+    }
+}
+
+async fn wait_all(
+    sent: Vec<Result<(oneshot::Receiver<GroupResponse>, GroupResponse), GroupResponse>>,
+) -> Vec<GroupResponse> {
+    let mut responses = Vec::with_capacity(sent.len());
+    for sent in sent {
+        responses.push(match sent {
+            Ok((waiting, gone)) => waiting.await.unwrap_or(gone),
+            Err(response) => response,
+        });
+    }
+    responses
+}
+
+/// The task of one shard: loads it, then serves it until its handle is dropped.
+async fn run(
+    broker: Weak<Broker>,
+    partition: Arc<Partition>,
+    mut mailbox: mpsc::Receiver<Message>,
+    loaded: Arc<AtomicBool>,
+) {
+    loop {
+        let Some(b) = broker.upgrade() else { return };
+        let config = group_config(&b.config.load(), &b.image.load().configs);
+        let mut shard = GroupShard::new(config);
+        let started = std::time::Instant::now();
+        let result = load::load(&partition, b.config.load().get_int("offsets.load.buffer.size"), |event| match event {
+            load::Event::Record { key, value, producer_id } => {
+                if let Err(error) = shard.replay(key, value, producer_id) {
+                    tracing::warn!(partition = %partition, %error, "skipping a record of the offsets topic");
+                }
+            }
+            load::Event::EndTxn { producer_id, commit } => shard.replay_end_txn_marker(producer_id, commit),
+        })
+        .await;
+        if let Err(error) = result {
+            tracing::error!(partition = %partition, %error, "cannot load the groups of this partition");
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            if mailbox.is_closed() {
+                return;
+            }
+            continue;
+        }
+        let groups = shard.group_ids().count();
+        if groups > 0 {
+            tracing::info!(partition = %partition, groups, ms = started.elapsed().as_millis() as u64, "loaded groups");
+        }
+        let mut owner = Owner { partition: &partition, shard, tokens: BTreeMap::new(), next_token: 0, batch: PendingBatch::default(), held: Vec::new() };
+        let outcome = {
+            let image = b.image.load_full();
+            let view = ImageTopics(&image);
+            owner.shard.on_loaded(&mut Env { now_ms: wall_clock_ms(), topics: &view, new_uuid: &mut random_uuid })
+        };
+        drop(b);
+        loaded.store(true, Ordering::Release);
+        let ended = match owner.accept(outcome) {
+            Ok(()) => owner.serve(&broker, &mut mailbox).await,
+            Err(code) => Ended::Failed(code),
+        };
+        loaded.store(false, Ordering::Release);
+        match ended {
+            Ended::Resigned => {
+                owner.fail_all(ErrorCode::NotCoordinator);
+                return;
+            }
+            Ended::Failed(code) => {
+                tracing::warn!(partition = %partition, %code, "an append failed: loading the groups again");
+                owner.fail_all(code);
+            }
+        }
+    }
+}
+
+enum Ended {
+    Resigned,
+    Failed(ErrorCode),
+}
+
+struct Owner<'a> {
+    partition: &'a Arc<Partition>,
+    shard: GroupShard,
+    /// Who waits for which decision; dropping a sender tells the waiting request that the shard is gone.
+    tokens: BTreeMap<ReplyToken, oneshot::Sender<GroupResponse>>,
+    next_token: u64,
+    batch: PendingBatch,
+    /// Responses that go out when the pending batch is committed.
+    held: Vec<(ReplyToken, GroupResponse)>,
+}
+
+impl Owner<'_> {
+    async fn serve(&mut self, broker: &Weak<Broker>, mailbox: &mut mpsc::Receiver<Message>) -> Ended {
+        let mut messages = Vec::with_capacity(64);
+        loop {
+            let wait = self.shard.next_deadline_ms().map_or(Duration::from_secs(3600), |deadline| {
+                Duration::from_millis(deadline.saturating_sub(wall_clock_ms()).max(0) as u64)
+            });
+            tokio::select! {
+                n = mailbox.recv_many(&mut messages, DRAIN) => if n == 0 { return Ended::Resigned },
+                () = tokio::time::sleep(wait) => {}
+            }
+            let Some(broker) = broker.upgrade() else { return Ended::Resigned };
+            let result = self.step(&broker, &mut messages);
+            if let Err(code) = result {
+                return Ended::Failed(code);
+            }
+        }
+    }
+
+    /// Decides what has come and what is due, and appends it.
+    fn step(&mut self, broker: &Broker, messages: &mut Vec<Message>) -> Result<(), ErrorCode> {
+        let image = broker.image.load_full();
+        let view = ImageTopics(&image);
+        let mut new_uuid = random_uuid;
+        let mut env = Env { now_ms: wall_clock_ms(), topics: &view, new_uuid: &mut new_uuid };
+        for message in messages.drain(..) {
+            match message {
+                Message::Request { request, ctx, reply } => {
+                    self.next_token += 1;
+                    let token = ReplyToken(self.next_token);
+                    self.tokens.insert(token, reply);
+                    let outcome = self.shard.handle(request, token, &ctx, &mut env);
+                    self.accept(outcome)?;
+                }
+                Message::EndTxn { producer_id, producer_epoch, marker, transaction_version, reply } => {
+                    self.flush()?;
+                    let result = self.partition.append_marker(env.now_ms, producer_id, producer_epoch, marker, transaction_version);
+                    let code = match result {
+                        Ok(_) => {
+                            self.shard.replay_end_txn_marker(producer_id, marker.commit);
+                            ErrorCode::None
+                        }
+                        Err(error) => error.error_code(),
+                    };
+                    let _ = reply.send(code);
+                }
+                Message::Topics(changes) => {
+                    let outcome = self.shard.on_metadata_update(&changes, &view);
+                    self.accept(outcome)?;
+                }
+                Message::Config(config) => self.shard.set_config(*config),
+            }
+        }
+        while self.shard.next_deadline_ms().is_some_and(|deadline| deadline <= env.now_ms) {
+            let outcome = self.shard.on_time(&mut env);
+            self.accept(outcome)?;
+        }
+        self.flush()
+    }
+
+    /// Applies a decision and adds its records to the pending batch.
+    fn accept(&mut self, outcome: GroupOutcome) -> Result<(), ErrorCode> {
+        let max = self.partition.max_message_bytes().saturating_sub(BATCH_OVERHEAD);
+        self.shard.apply(&outcome);
+        let GroupOutcome { records, producer, splittable, replies, .. } = outcome;
+        if let Some(producer) = producer {
+            // Transactional offsets have the producer in their batch's header: a batch of their own.
+            self.flush()?;
+            for record in &records {
+                self.batch.push(record.key_bytes(), record.value_bytes());
+            }
+            self.held = replies;
+            return self.append(Some((producer.producer_id, producer.producer_epoch)));
+        }
+        let mut own = PendingBatch::default();
+        for record in &records {
+            let (key, value) = (record.key_bytes(), record.value_bytes());
+            if splittable && self.batch.bytes() + key.len() + value.as_ref().map_or(0, |v| v.len()) + 36 > max {
+                self.flush()?;
+            }
+            if splittable { self.batch.push(key, value) } else { own.push(key, value) }
+        }
+        if !own.is_empty() {
+            if self.batch.bytes() + own.bytes() > max {
+                self.flush()?;
+            }
+            self.batch.extend(own);
+        }
+        self.held.extend(replies);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), ErrorCode> {
+        if self.batch.is_empty() {
+            self.release();
+            return Ok(());
+        }
+        self.append(None)
+    }
+
+    fn append(&mut self, producer: Option<(i64, i16)>) -> Result<(), ErrorCode> {
+        let now_ms = wall_clock_ms();
+        let compression = compression_of(self.partition);
+        let batch = self.batch.build(now_ms, compression, producer).map_err(|_| ErrorCode::UnknownServerError)?;
+        match self.partition.append_coordinator(batch, now_ms) {
+            Ok(()) => {
+                self.release();
+                Ok(())
+            }
+            Err(error) => {
+                tracing::error!(partition = %self.partition, %error, "cannot append group records");
+                Err(super::append_error(error.error_code()))
+            }
+        }
+    }
+
+    fn release(&mut self) {
+        for (token, response) in self.held.drain(..) {
+            if let Some(reply) = self.tokens.remove(&token) {
+                let _ = reply.send(response);
+            }
+        }
+    }
+
+    /// Tells everybody who waits that it will not happen here.
+    fn fail_all(&mut self, code: ErrorCode) {
+        let parked = self.shard.fail_all(code);
+        for (token, response) in parked {
+            if let Some(reply) = self.tokens.remove(&token) {
+                let _ = reply.send(response);
+            }
+        }
+        self.tokens.clear();
+    }
+}

@@ -1,0 +1,210 @@
+//! HOT: the Fetch response: headers in one buffer, small slices read into it, large ones sent from their files.
+//!
+//! Follows `schemas/data/fetch_response.schema`; a test holds it against the generated encoder.
+
+use std::os::fd::{AsRawFd, RawFd};
+use std::sync::Arc;
+
+use bytes::{BufMut, BytesMut};
+use ottla_net::{FileRange, Response, Segment};
+use ottla_protocol::messages::fetch_response::NodeEndpoint;
+use ottla_protocol::types::{Str, Uuid};
+use ottla_protocol::wire::{EncodeError, Writer};
+use ottla_protocol::{ApiKey, ErrorCode, frame};
+use ottla_replication::fetch_session::PartitionKey;
+use ottla_storage::{DiskFile, FetchSlice};
+
+use super::PartitionData;
+
+/// Slices up to this many bytes are read into the response; longer ones go out with sendfile.
+const SENDFILE_MIN_BYTES: usize = 64 * 1024;
+
+/// The head of a response.
+#[derive(Debug)]
+pub struct FetchHead {
+    pub version: i16,
+    pub correlation_id: i32,
+    pub error: ErrorCode,
+    pub session_id: i32,
+}
+
+/// A storage file as something that sendfile can read.
+struct SendFile(Arc<dyn DiskFile>, RawFd);
+
+impl AsRawFd for SendFile {
+    fn as_raw_fd(&self) -> RawFd {
+        self.1
+    }
+}
+
+/// Encodes a whole response. `entries` are grouped by topic where they follow each other.
+pub fn encode(
+    head: &FetchHead,
+    entries: &mut [(PartitionKey, PartitionData)],
+    node_endpoints: &[NodeEndpoint],
+) -> Result<Response, EncodeError> {
+    let version = head.version;
+    let flexible = version >= 12;
+    let mut parts: Vec<Segment> = Vec::new();
+    let mut total = 0usize;
+    let mut w = Writer::with_capacity(64 + entries.len() * 96);
+    w.int32(0);
+    frame::write_response_header(&mut w, ApiKey::Fetch, version, head.correlation_id)?;
+    w.int32(0);
+    if version >= 7 {
+        w.int16(head.error.code());
+        w.int32(head.session_id);
+    }
+    let groups = group_by_topic(entries);
+    w.array_length(Some(groups.len()), flexible);
+    for range in groups {
+        let key = &entries[range.start].0;
+        if version >= 13 {
+            w.uuid(key.topic_id);
+        } else {
+            w.string(Some(&key.topic), flexible)?;
+        }
+        w.array_length(Some(range.len()), flexible);
+        for (key, data) in &mut entries[range] {
+            let file = write_partition(&mut w, key, data, version)?;
+            if let Some(slice) = file {
+                let bytes = w.into_buf();
+                total += bytes.len() + slice.len;
+                parts.push(Segment::Bytes(bytes.freeze()));
+                parts.push(file_segment(slice));
+                w = Writer::with_capacity(256);
+            }
+            if flexible {
+                write_partition_tags(&mut w, data)?;
+            }
+        }
+        if flexible {
+            w.unsigned_varint(0);
+        }
+    }
+    if flexible {
+        if node_endpoints.is_empty() || version < 16 {
+            w.unsigned_varint(0);
+        } else {
+            w.unsigned_varint(1);
+            w.tagged(0, |w| {
+                w.array(Some(node_endpoints), true, |w, e| {
+                    w.int32(e.node_id);
+                    w.string(Some(&e.host), true)?;
+                    w.int32(e.port);
+                    w.string(e.rack.as_ref(), true)?;
+                    w.unsigned_varint(0);
+                    Ok(())
+                })
+            })?;
+        }
+    }
+    let tail = w.into_buf();
+    total += tail.len();
+    parts.push(Segment::Bytes(tail.freeze()));
+    set_length(&mut parts, total - 4);
+    Ok(Response { segments: parts, ..Default::default() })
+}
+
+/// Puts the length into the first four bytes.
+fn set_length(parts: &mut [Segment], length: usize) {
+    if let Some(Segment::Bytes(first)) = parts.first_mut() {
+        let mut buf = match std::mem::take(first).try_into_mut() {
+            Ok(buf) => buf,
+            Err(shared) => BytesMut::from(&shared[..]),
+        };
+        (&mut buf[..4]).put_i32(length as i32);
+        *first = buf.freeze();
+    }
+}
+
+fn group_by_topic(entries: &[(PartitionKey, PartitionData)]) -> Vec<std::ops::Range<usize>> {
+    let topic = |i: usize| -> (Uuid, &Str) { (entries[i].0.topic_id, &entries[i].0.topic) };
+    let mut groups: Vec<std::ops::Range<usize>> = Vec::new();
+    for i in 0..entries.len() {
+        match groups.last_mut() {
+            Some(last) if topic(last.start) == topic(i) => last.end = i + 1,
+            _ => groups.push(i..i + 1),
+        }
+    }
+    groups
+}
+
+/// Writes a partition up to its records; a slice that is returned must be sent right after what was written.
+fn write_partition(
+    w: &mut Writer,
+    key: &PartitionKey,
+    data: &mut PartitionData,
+    version: i16,
+) -> Result<Option<FetchSlice>, EncodeError> {
+    let flexible = version >= 12;
+    let slice = data.records.take();
+    // A short slice is read before its header is written, so that a failed read can still be told.
+    let inline = match &slice {
+        Some(s) if s.len < SENDFILE_MIN_BYTES || s.file.raw_fd().is_none() => match s.to_vec() {
+            Ok(bytes) if bytes.len() == s.len => Some(bytes),
+            result => {
+                let error = result.err().map_or_else(|| "file ends early".to_owned(), |e| e.to_string());
+                tracing::error!(topic = %key.topic, partition = key.partition, %error, "cannot read records");
+                data.error = ErrorCode::KafkaStorageError;
+                Some(Vec::new())
+            }
+        },
+        _ => None,
+    };
+    w.int32(key.partition);
+    w.int16(data.error.code());
+    w.int64(data.high_watermark);
+    w.int64(data.last_stable_offset);
+    if version >= 5 {
+        w.int64(data.log_start_offset);
+    }
+    w.array(data.aborted.as_deref(), flexible, |w, t| {
+        w.int64(t.producer_id);
+        w.int64(t.first_offset);
+        if flexible {
+            w.unsigned_varint(0);
+        }
+        Ok(())
+    })?;
+    if version >= 11 {
+        w.int32(-1);
+    }
+    Ok(match (slice, inline) {
+        (Some(slice), None) => {
+            w.bytes_length(Some(slice.len), flexible);
+            Some(slice)
+        }
+        (_, bytes) => {
+            let bytes = bytes.unwrap_or_default();
+            w.bytes_length(Some(bytes.len()), flexible);
+            w.raw(&bytes);
+            None
+        }
+    })
+}
+
+fn write_partition_tags(w: &mut Writer, data: &PartitionData) -> Result<(), EncodeError> {
+    match data.current_leader {
+        None => w.unsigned_varint(0),
+        Some((leader_id, leader_epoch)) => {
+            w.unsigned_varint(1);
+            w.tagged(1, |w| {
+                w.int32(leader_id);
+                w.int32(leader_epoch);
+                w.unsigned_varint(0);
+                Ok(())
+            })?;
+        }
+    }
+    Ok(())
+}
+
+fn file_segment(slice: FetchSlice) -> Segment {
+    let fd = slice.file.raw_fd().unwrap_or(-1);
+    Segment::File(FileRange {
+        file: Arc::new(SendFile(slice.file, fd)),
+        position: slice.position,
+        len: slice.len,
+    })
+}

@@ -1,0 +1,208 @@
+//! Fetch: reads what is there, or waits until there is enough. Source: KIP-74, KIP-227, KIP-516, Kafka `ReplicaManager.fetchMessages`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use ottla_net::Reply;
+use ottla_protocol::ErrorCode;
+use ottla_protocol::messages::FetchRequest;
+use ottla_protocol::messages::fetch_response::NodeEndpoint;
+use ottla_protocol::types::Str;
+use ottla_replication::fetch_session::{Begun, FetchTarget, PartitionKey, SessionRequest};
+use ottla_storage::FetchIsolation;
+use tokio::time::Instant;
+
+use crate::fetch::{FetchHead, PartitionData, ReadLimits, encode, read_all};
+use crate::partition::FetchWaiter;
+use crate::request::{RequestContext, count_done, decode, malformed, unencodable};
+use crate::state::{Broker, wall_clock_ms};
+use crate::topics::address;
+
+/// A fetch whose session has been found.
+struct Fetch {
+    broker: Arc<Broker>,
+    ctx: RequestContext,
+    targets: Vec<FetchTarget>,
+    /// Session id of the response, and whether only news are answered.
+    session_id: i32,
+    incremental: bool,
+    isolation: FetchIsolation,
+    limits: ReadLimits,
+}
+
+pub fn handle(b: &Arc<Broker>, ctx: RequestContext, body: Bytes) -> Reply {
+    let request: FetchRequest = match decode(body, ctx.version) {
+        Ok(request) => request,
+        Err(e) => return malformed(&b.metrics, &ctx, &e),
+    };
+    let max_wait = Duration::from_millis(request.max_wait_ms.max(0) as u64);
+    let fetch = match begin(b, ctx, request) {
+        Ok(fetch) => fetch,
+        Err(reply) => return reply,
+    };
+    let data = fetch.read();
+    if max_wait.is_zero() || fetch.is_enough(&data) {
+        return fetch.respond(data);
+    }
+    Reply::Later(Box::pin(fetch.wait(data, Instant::now() + max_wait)))
+}
+
+fn begin(b: &Arc<Broker>, ctx: RequestContext, request: FetchRequest) -> Result<Fetch, Reply> {
+    let by_id = ctx.version >= 13;
+    let image = b.image.load();
+    let key = |topic_id, topic: &Str, partition| PartitionKey {
+        topic: if by_id {
+            image.topics.name_of(&topic_id).cloned().unwrap_or_default()
+        } else {
+            topic.detached()
+        },
+        topic_id,
+        partition,
+    };
+    let targets: Vec<FetchTarget> = request
+        .topics
+        .iter()
+        .flat_map(|t| t.partitions.iter().map(move |p| (t, p)))
+        .map(|(t, p)| FetchTarget {
+            key: key(t.topic_id, &t.topic, p.partition),
+            fetch_offset: p.fetch_offset,
+            log_start_offset: p.log_start_offset,
+            max_bytes: p.partition_max_bytes,
+            current_leader_epoch: p.current_leader_epoch,
+            last_fetched_epoch: p.last_fetched_epoch,
+        })
+        .collect();
+    let forgotten = request
+        .forgotten_topics_data
+        .iter()
+        .flat_map(|t| t.partitions.iter().map(|p| key(t.topic_id, &t.topic, *p)))
+        .collect();
+    let (session_id, epoch) =
+        if ctx.version >= 7 { (request.session_id, request.session_epoch) } else { (0, -1) };
+    let session = SessionRequest { session_id, epoch, uses_topic_ids: by_id, privileged: false, targets, forgotten };
+    drop(image);
+    let (session_id, incremental, targets) = match b.fetch_sessions.begin(session, wall_clock_ms()) {
+        Ok(Begun::Sessionless { targets }) => (0, false, targets),
+        Ok(Begun::Full { session_id, targets }) => (session_id, false, targets),
+        Ok(Begun::Incremental { session_id, targets }) => (session_id, true, targets),
+        Err(error) => {
+            let head = FetchHead { version: ctx.version, correlation_id: ctx.correlation_id, error, session_id: 0 };
+            count_done(&b.metrics, &ctx);
+            return Err(match encode(&head, &mut [], &[]) {
+                Ok(response) => Reply::Now(response),
+                Err(e) => unencodable(&ctx, &e),
+            });
+        }
+    };
+    let max = b.config.load().get_int("fetch.max.bytes").min(request.max_bytes).max(0) as usize;
+    Ok(Fetch {
+        broker: Arc::clone(b),
+        targets,
+        session_id,
+        incremental,
+        isolation: if request.isolation_level == 1 { FetchIsolation::TxnCommitted } else { FetchIsolation::HighWatermark },
+        limits: ReadLimits { max_bytes: max, min_bytes: (request.min_bytes.max(0) as usize).min(max) },
+        ctx,
+    })
+}
+
+impl Fetch {
+    fn by_id(&self) -> bool {
+        self.ctx.version >= 13
+    }
+
+    fn read(&self) -> Vec<PartitionData> {
+        read_all(&self.broker, &self.targets, self.by_id(), self.isolation, self.limits)
+    }
+
+    /// Whether the answer goes out now: enough bytes, an error, or nothing that could ever come.
+    fn is_enough(&self, data: &[PartitionData]) -> bool {
+        data.is_empty()
+            || data.iter().any(|d| !d.error.is_ok())
+            || data.iter().map(PartitionData::records_bytes).sum::<usize>() >= self.limits.min_bytes
+    }
+
+    /// Waits for appends to the partitions, and reads again when enough may have come.
+    async fn wait(self, mut data: Vec<PartitionData>, deadline: Instant) -> Reply {
+        loop {
+            let have: usize = data.iter().map(PartitionData::records_bytes).sum();
+            let waiter = FetchWaiter::new(self.limits.min_bytes.saturating_sub(have).max(1));
+            let registered: Vec<_> =
+                data.iter().filter_map(|d| d.partition.as_ref().map(|p| p.watch(&waiter))).collect();
+            // What was appended between the read and the registration did not wake the waiter.
+            let moved = data.iter().any(|d| {
+                d.partition.as_ref().is_some_and(|p| p.bound(self.isolation) != d.bound || p.is_gone())
+            });
+            let timed_out =
+                !moved && tokio::time::timeout_at(deadline, waiter.enough()).await.is_err();
+            drop(registered);
+            data = self.read();
+            if timed_out || self.is_enough(&data) || Instant::now() >= deadline {
+                return self.respond(data);
+            }
+        }
+    }
+
+    fn respond(self, data: Vec<PartitionData>) -> Reply {
+        let Fetch { broker, ctx, targets, session_id, incremental, .. } = self;
+        let mut entries: Vec<(PartitionKey, PartitionData)> =
+            targets.into_iter().map(|t| t.key).zip(data).collect();
+        if session_id != 0 {
+            let outcomes: Vec<_> = entries.iter().map(|(k, d)| (k.clone(), d.outcome())).collect();
+            let mut shard = broker.fetch_sessions.shard(session_id);
+            if let Some(session) = shard.get_mut(session_id) {
+                let keep = session.record(&outcomes, !incremental);
+                drop(shard);
+                let mut keep = keep.into_iter();
+                entries.retain(|_| keep.next().unwrap_or(true));
+            }
+        }
+        let metrics = &broker.metrics;
+        let bytes: u64 = entries.iter().map(|(_, d)| d.records_bytes() as u64).sum();
+        metrics.all_topics.bytes_out.add(bytes);
+        metrics.all_topics.total_fetch_requests.inc();
+        let api = metrics.requests.of(ctx.api);
+        for (_, data) in entries.iter().filter(|(_, d)| !d.error.is_ok()) {
+            api.error(data.error);
+            metrics.all_topics.failed_fetch_requests.inc();
+        }
+        let endpoints = leader_endpoints(&broker, &ctx, &entries);
+        let head = FetchHead {
+            version: ctx.version,
+            correlation_id: ctx.correlation_id,
+            error: ErrorCode::None,
+            session_id,
+        };
+        match encode(&head, &mut entries, &endpoints) {
+            Ok(response) => {
+                count_done(metrics, &ctx);
+                Reply::Now(response)
+            }
+            Err(e) => unencodable(&ctx, &e),
+        }
+    }
+}
+
+/// Where the leaders that are named in the response can be reached (KIP-951).
+fn leader_endpoints(
+    broker: &Broker,
+    ctx: &RequestContext,
+    entries: &[(PartitionKey, PartitionData)],
+) -> Vec<NodeEndpoint> {
+    let mut leaders: Vec<i32> = entries.iter().filter_map(|(_, d)| d.current_leader.map(|(id, _)| id)).collect();
+    if leaders.is_empty() || ctx.version < 16 {
+        return Vec::new();
+    }
+    leaders.sort_unstable();
+    leaders.dedup();
+    let image = broker.image.load();
+    leaders
+        .into_iter()
+        .filter_map(|id| {
+            let node = image.cluster.active_broker(id)?;
+            let (host, port) = address(node, &ctx.peer.listener)?;
+            Some(NodeEndpoint { node_id: id, host: host.clone(), port, rack: node.rack.clone(), ..Default::default() })
+        })
+        .collect()
+}

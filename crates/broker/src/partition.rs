@@ -1,0 +1,250 @@
+//! One partition that this broker leads: its log, its place in the cluster, and who waits for it.
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::BytesMut;
+use ottla_protocol::ErrorCode;
+use ottla_protocol::compression::{Codec, Compression};
+use ottla_protocol::records::control::EndTxnMarker;
+use ottla_protocol::types::{Str, Uuid};
+use ottla_storage::{
+    AppendInfo, AppendOptions, AppendOrigin, CompressionType, FetchIsolation, Log, LogError, ReadResult,
+};
+use tokio::sync::Notify;
+
+/// Bytes of an internal topic that are read into memory when a single batch is larger than the chunk asked for.
+const NO_LIMIT_BELOW: usize = 1;
+
+/// A partition of a topic on this broker.
+pub struct Partition {
+    pub topic: Str,
+    pub topic_id: Uuid,
+    pub index: i32,
+    pub log: Arc<Log>,
+    leader_epoch: AtomicI32,
+    /// Deleted, or led by another broker: whoever waits must look again.
+    gone: AtomicBool,
+    waiters: Mutex<Vec<Arc<FetchWaiter>>>,
+    waiting: AtomicUsize,
+}
+
+impl fmt::Display for Partition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.topic, self.index)
+    }
+}
+
+/// Why records of an internal topic cannot be read back.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    #[error(transparent)]
+    Log(#[from] LogError),
+    #[error("cannot read the log: {0}")]
+    Io(#[from] std::io::Error),
+}
+
+impl Partition {
+    pub fn new(topic: Str, topic_id: Uuid, index: i32, log: Arc<Log>, leader_epoch: i32) -> Partition {
+        // One replica: everything in the log is committed.
+        log.update_high_watermark(log.log_end_offset());
+        Partition {
+            topic,
+            topic_id,
+            index,
+            log,
+            leader_epoch: AtomicI32::new(leader_epoch),
+            gone: AtomicBool::new(false),
+            waiters: Mutex::default(),
+            waiting: AtomicUsize::new(0),
+        }
+    }
+
+    pub fn leader_epoch(&self) -> i32 {
+        self.leader_epoch.load(Ordering::Acquire)
+    }
+
+    pub fn set_leader_epoch(&self, epoch: i32) {
+        self.leader_epoch.store(epoch, Ordering::Release);
+    }
+
+    /// The partition is no longer served here: everybody who waits looks again.
+    pub fn retire(&self) {
+        self.gone.store(true, Ordering::Release);
+        for waiter in self.waiters.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+            waiter.wake();
+        }
+        self.waiting.store(0, Ordering::Release);
+    }
+
+    pub fn is_gone(&self) -> bool {
+        self.gone.load(Ordering::Acquire)
+    }
+
+    /// Compares a client's idea of the leader epoch with ours; -1 is no idea. Source: KIP-320.
+    pub fn check_leader_epoch(&self, current: i32) -> Result<(), ErrorCode> {
+        let ours = self.leader_epoch();
+        if current < 0 || current == ours {
+            Ok(())
+        } else if current < ours {
+            Err(ErrorCode::FencedLeaderEpoch)
+        } else {
+            Err(ErrorCode::UnknownLeaderEpoch)
+        }
+    }
+
+    pub fn log_start_offset(&self) -> i64 {
+        self.log.log_start_offset()
+    }
+
+    pub fn log_end_offset(&self) -> i64 {
+        self.log.log_end_offset()
+    }
+
+    pub fn max_message_bytes(&self) -> usize {
+        self.log.config().max_message_bytes.max(0) as usize
+    }
+
+    /// Up to where a client of this isolation can read.
+    pub fn bound(&self, isolation: FetchIsolation) -> i64 {
+        match isolation {
+            FetchIsolation::TxnCommitted => self.log.last_stable_offset(),
+            FetchIsolation::HighWatermark => self.log.high_watermark(),
+            FetchIsolation::LogEnd => self.log.log_end_offset(),
+        }
+    }
+
+    /// Appends batches as the leader; they are committed and visible when this returns.
+    pub fn append(&self, records: &mut [u8], options: &AppendOptions) -> Result<AppendInfo, LogError> {
+        if self.is_gone() {
+            return Err(LogError::Closed { partition: self.log.partition().clone() });
+        }
+        let before = self.log.last_stable_offset();
+        let info = self.log.append_as_leader(records, options)?;
+        if info.duplicate || info.size == 0 {
+            return Ok(info);
+        }
+        self.log.maybe_increment_high_watermark(info.last_offset + 1);
+        // A marker can make stable what was appended long before: then everybody looks.
+        let stable_jumped = self.log.last_stable_offset() - before > info.record_count;
+        self.announce(if stable_jumped { usize::MAX >> 1 } else { info.size });
+        Ok(info)
+    }
+
+    /// Appends a batch that a coordinator built.
+    pub fn append_coordinator(&self, batch: bytes::Bytes, now_ms: i64) -> Result<(), LogError> {
+        let mut batch = batch.try_into_mut().unwrap_or_else(|shared| BytesMut::from(&shared[..]));
+        let options = AppendOptions::new(AppendOrigin::Coordinator, self.leader_epoch(), now_ms);
+        self.append(&mut batch, &options).map(|_| ())
+    }
+
+    /// Appends the end of a transaction.
+    pub fn append_marker(
+        &self,
+        now_ms: i64,
+        producer_id: i64,
+        producer_epoch: i16,
+        marker: EndTxnMarker,
+        transaction_version: i16,
+    ) -> Result<AppendInfo, LogError> {
+        let epoch = self.leader_epoch();
+        let batch = marker.batch(0, now_ms, epoch, producer_id, producer_epoch);
+        let mut batch = batch.try_into_mut().unwrap_or_else(|shared| BytesMut::from(&shared[..]));
+        let options =
+            AppendOptions { transaction_version, ..AppendOptions::new(AppendOrigin::Coordinator, epoch, now_ms) };
+        self.append(&mut batch, &options)
+    }
+
+    pub fn read(
+        &self,
+        offset: i64,
+        max_bytes: usize,
+        isolation: FetchIsolation,
+        min_one: bool,
+    ) -> Result<ReadResult, LogError> {
+        self.log.read(offset, max_bytes, isolation, min_one)
+    }
+
+    /// Reads about `bytes` of whole batches into memory, from the batch that holds `offset` on.
+    pub fn read_chunk(&self, offset: i64, bytes: usize) -> Result<Vec<u8>, ReadError> {
+        let read = self.log.read(offset, bytes.max(NO_LIMIT_BELOW), FetchIsolation::LogEnd, true)?;
+        Ok(read.slice.to_vec()?)
+    }
+
+    /// Registers a waiter until the returned value is dropped.
+    pub fn watch(self: &Arc<Self>, waiter: &Arc<FetchWaiter>) -> Watch {
+        let mut waiters = self.waiters.lock().unwrap_or_else(PoisonError::into_inner);
+        waiters.push(Arc::clone(waiter));
+        self.waiting.store(waiters.len(), Ordering::Release);
+        Watch { partition: Arc::clone(self), waiter: Arc::clone(waiter) }
+    }
+
+    fn announce(&self, bytes: usize) {
+        if self.waiting.load(Ordering::Acquire) == 0 {
+            return;
+        }
+        let mut waiters = self.waiters.lock().unwrap_or_else(PoisonError::into_inner);
+        waiters.retain(|w| !w.arrived(bytes));
+        self.waiting.store(waiters.len(), Ordering::Release);
+    }
+}
+
+/// The registration of a waiter at one partition.
+pub struct Watch {
+    partition: Arc<Partition>,
+    waiter: Arc<FetchWaiter>,
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        let mut waiters = self.partition.waiters.lock().unwrap_or_else(PoisonError::into_inner);
+        waiters.retain(|w| !Arc::ptr_eq(w, &self.waiter));
+        self.partition.waiting.store(waiters.len(), Ordering::Release);
+    }
+}
+
+/// A fetch that waits for bytes in any of several partitions.
+#[derive(Debug)]
+pub struct FetchWaiter {
+    missing: AtomicI64,
+    notify: Notify,
+}
+
+impl FetchWaiter {
+    pub fn new(missing_bytes: usize) -> Arc<FetchWaiter> {
+        let missing = missing_bytes.min(i64::MAX as usize) as i64;
+        Arc::new(FetchWaiter { missing: AtomicI64::new(missing), notify: Notify::new() })
+    }
+
+    /// Completes once as many bytes as were missing have become readable.
+    pub async fn enough(&self) {
+        self.notify.notified().await;
+    }
+
+    fn wake(&self) {
+        self.notify.notify_one();
+    }
+
+    fn arrived(&self, bytes: usize) -> bool {
+        let bytes = bytes as i64;
+        let enough = self.missing.fetch_sub(bytes, Ordering::AcqRel) <= bytes;
+        if enough {
+            self.wake();
+        }
+        enough
+    }
+}
+
+/// The codec that a coordinator's batches are written with: that of its topic.
+pub fn compression_of(partition: &Partition) -> Compression {
+    match partition.log.config().compression_type {
+        CompressionType::Producer => Compression::NONE,
+        CompressionType::Codec(codec) => partition.log.config().target_compression(codec),
+    }
+}
+
+/// The codec ids of `offsets.topic.compression.codec`.
+pub fn codec_of(id: i32) -> Codec {
+    u8::try_from(id).ok().and_then(|id| Codec::from_id(id).ok()).unwrap_or(Codec::None)
+}

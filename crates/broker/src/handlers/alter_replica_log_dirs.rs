@@ -47,15 +47,15 @@ fn check(b: &Broker, path: &Str, topic: &Str, index: i32) -> ErrorCode {
     if !path.starts_with('/') {
         return ErrorCode::LogDirNotFound;
     }
-    let Some(dir) = b.partitions.dirs().into_iter().find(|d| d.path().display().to_string() == **path) else {
+    let Some(dir) = b.partitions.dirs().into_iter().find(|d| d.path.display().to_string() == **path) else {
         return ErrorCode::LogDirNotFound;
     };
-    if dir.is_offline() {
+    if dir.offline {
         return ErrorCode::KafkaStorageError;
     }
     match b.partitions.leader(&b.image.load(), topic, index) {
         Err(_) => ErrorCode::ReplicaNotAvailable,
-        Ok(p) if p.log.dir_state().path() == dir.path() => ErrorCode::None,
+        Ok(p) if p.log.dir_state().path() == dir.path => ErrorCode::None,
         // Moving a replica needs a second copy that catches up, which this broker does not keep.
         Ok(_) => ErrorCode::ReplicaNotAvailable,
     }

@@ -24,16 +24,16 @@ pub fn handle(b: &Arc<Broker>, _: &RequestContext, request: DescribeLogDirsReque
         .dirs()
         .iter()
         .map(|dir| {
-            let path = dir.path();
-            let mut result =
-                DescribeLogDirsResult { log_dir: path.display().to_string().into(), ..Default::default() };
-            if dir.is_offline() {
+            let path = &dir.path;
+            let mut result = DescribeLogDirsResult {
+                log_dir: path.display().to_string().into(),
+                total_bytes: dir.total_bytes.map_or(-1, |b| b as i64),
+                usable_bytes: dir.usable_bytes.map_or(-1, |b| b as i64),
+                ..Default::default()
+            };
+            if dir.offline {
                 result.error_code = ErrorCode::KafkaStorageError.code();
                 return result;
-            }
-            if let Some((total, usable)) = b.partitions.space(path) {
-                result.total_bytes = total as i64;
-                result.usable_bytes = usable as i64;
             }
             let mut topics: BTreeMap<Str, Vec<DescribeLogDirsPartition>> = BTreeMap::new();
             for partition in b.partitions.all() {

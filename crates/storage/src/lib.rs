@@ -1,1 +1,45 @@
-//! Ottla: storage.
+//! Floor 2: Kafka's log files. Segments, indexes, producer state, checkpoints, log directories, recovery.
+//!
+//! # Map
+//! - [`disk`]: the seam to the file system. Everything else takes an `Arc<dyn Disk>`; [`disk::OsDisk`] is the real one.
+//! - [`dirs::LogDirs`]: all log directories of a node. Opens them ([`dirs::LogDirs::open`]), loads and recovers their
+//!   logs ([`dirs::LogDirs::load_logs`]), finds, places and deletes partitions, writes the checkpoints.
+//! - [`log::Log`]: one partition. [`log::Log::append_as_leader`], [`log::Log::append_as_follower`],
+//!   [`log::Log::read`], lookups, truncation, deletion. `Arc<Log>` from any thread.
+//! - [`validation`]: what is checked of a batch before the append lock.
+//! - [`producer_state`]: idempotent and transactional producers of a log.
+//! - [`kraft`]: `quorum-state` and metadata snapshots, as bytes and names; `__cluster_metadata-0` itself is a [`log::Log`].
+//! - [`error::LogError`]: everything that can go wrong, with Kafka's error code and text.
+//!
+//! # Use
+//! A Produce: [`validation::validate_produce_request`] once per partition, then `log.append_as_leader(&mut bytes, ..)`,
+//! then [`log::Log::maybe_increment_high_watermark`] with what the in-sync replicas have (with one replica: the log's end).
+//! A Fetch: `log.read(offset, max_bytes, isolation, min_one)`, whose [`disk::FetchSlice`] goes to `sendfile` or is read.
+//! Offsets (`log_start_offset`, `log_end_offset`, `high_watermark`, `last_stable_offset`) are atomics.
+//!
+//! # Background
+//! No thread is started here. The node calls [`dirs::LogDirs::maintain`] every second or so (delayed deletion, syncing of
+//! closed segments, `flush.ms`, producer expiry), [`dirs::LogDirs::checkpoint`] every
+//! `log.flush.offset.checkpoint.interval.ms`, [`dirs::LogDirs::delete_old_segments`] every
+//! `log.retention.check.interval.ms`, and [`dirs::LogDirs::shutdown`] at the end.
+//!
+//! # Promises
+//! - An append is visible to readers only when all of it is in the file; a failed one leaves nothing behind.
+//! - A failed write or sync takes the log directory offline ([`dirs::DirState`]); a full disk does not.
+//! - A reader waits for no lock that is held while the disk works.
+
+pub mod checkpoint;
+pub mod config;
+pub mod dirs;
+pub mod disk;
+pub mod error;
+pub mod index;
+pub mod kraft;
+pub mod log;
+pub mod producer_state;
+pub mod segment;
+pub mod validation;
+
+pub use config::{CleanupPolicy, CompressionType, LogConfig};
+pub use error::{LogError, RecordError};
+pub use log::{Log, TopicPartition};

@@ -25,7 +25,7 @@ pub use builder::{BatchBuilder, BatchOptions, empty_batch};
 pub use crc::{crc32, crc32c};
 pub use error::RecordsError;
 pub use header::{Attributes, BatchHeader, TimestampType, layout};
-pub use record::{Header, Headers, Record, RecordIter};
+pub use record::{Header, HeaderIter, Headers, Record, RecordIter};
 pub use varint::{put_varint, put_varlong, varint_size, varlong_size};
 
 /// The largest magic that exists.

@@ -45,22 +45,42 @@ impl<'a> Headers<'a> {
     }
 
     /// The headers in order.
-    pub fn iter(&self) -> impl Iterator<Item = Header<'a>> + use<'a> {
-        let mut rest = self.bytes;
-        let mut left = self.count;
-        std::iter::from_fn(move || {
-            left = left.checked_sub(1)?;
-            let key_size = varint(&mut rest).ok()?;
-            let key = take(&mut rest, key_size).ok()??;
-            let value_size = varint(&mut rest).ok()?;
-            let value = take(&mut rest, value_size).ok()?;
-            Some(Header { key, value })
-        })
+    pub fn iter(&self) -> HeaderIter<'a> {
+        HeaderIter { rest: self.bytes, left: self.count }
     }
 
     /// The headers as they are stored, without their count.
     pub fn raw(&self) -> &'a [u8] {
         self.bytes
+    }
+}
+
+impl<'a> IntoIterator for Headers<'a> {
+    type Item = Header<'a>;
+    type IntoIter = HeaderIter<'a>;
+
+    fn into_iter(self) -> HeaderIter<'a> {
+        self.iter()
+    }
+}
+
+/// The headers of a record, one after the other.
+#[derive(Debug, Clone)]
+pub struct HeaderIter<'a> {
+    rest: &'a [u8],
+    left: usize,
+}
+
+impl<'a> Iterator for HeaderIter<'a> {
+    type Item = Header<'a>;
+
+    fn next(&mut self) -> Option<Header<'a>> {
+        self.left = self.left.checked_sub(1)?;
+        let key_size = varint(&mut self.rest).ok()?;
+        let key = take(&mut self.rest, key_size).ok()??;
+        let value_size = varint(&mut self.rest).ok()?;
+        let value = take(&mut self.rest, value_size).ok()?;
+        Some(Header { key, value })
     }
 }
 

@@ -1,0 +1,524 @@
+//! Every log of a node, in its directories.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, RwLock};
+
+use ottla_protocol::types::Uuid;
+use thiserror::Error;
+
+use super::clean_shutdown::CleanShutdown;
+use super::meta_properties::MetaProperties;
+use super::names::{DirKind, delete_dir_name, parse_dir_name, partition_dir_name, stray_dir_name};
+use super::state::DirState;
+use super::{CLUSTER_METADATA_DIR, LOCK_FILE};
+use crate::checkpoint::{
+    HIGH_WATERMARK_CHECKPOINT, LOG_START_OFFSET_CHECKPOINT, OffsetCheckpoint, RECOVERY_POINT_CHECKPOINT,
+};
+use crate::config::LogConfig;
+use crate::disk::{DirLock, Disk};
+use crate::error::LogError;
+use crate::log::{DEFAULT_PRODUCER_ID_EXPIRATION_MS, Log, LogOptions, TopicPartition};
+
+/// The settings of a topic, by its name.
+pub type TopicConfigs = Arc<dyn Fn(&str) -> LogConfig + Send + Sync>;
+
+/// What the log directories are opened with.
+#[derive(Clone)]
+pub struct LogDirsOptions {
+    /// `log.dirs`.
+    pub dirs: Vec<PathBuf>,
+    /// Settings of topics.
+    pub topic_configs: TopicConfigs,
+    /// `num.recovery.threads.per.data.dir`.
+    pub recovery_threads_per_data_dir: usize,
+    /// `producer.id.expiration.ms`.
+    pub producer_id_expiration_ms: i64,
+    /// `transaction.partition.verification.enable`.
+    pub transaction_verification: bool,
+    /// `file.delete.delay.ms` of whole partitions.
+    pub file_delete_delay_ms: i64,
+}
+
+impl fmt::Debug for LogDirsOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LogDirsOptions").field("dirs", &self.dirs).finish_non_exhaustive()
+    }
+}
+
+impl LogDirsOptions {
+    /// Kafka's defaults for `dirs`.
+    pub fn new(dirs: Vec<PathBuf>) -> Self {
+        LogDirsOptions {
+            dirs,
+            topic_configs: Arc::new(|_| LogConfig::default()),
+            recovery_threads_per_data_dir: 2,
+            producer_id_expiration_ms: DEFAULT_PRODUCER_ID_EXPIRATION_MS,
+            transaction_verification: true,
+            file_delete_delay_ms: 60_000,
+        }
+    }
+}
+
+/// Why log directories cannot be used.
+#[derive(Debug, Error)]
+pub enum DirError {
+    /// Another process has the directory.
+    #[error(
+        "Failed to acquire lock on file .lock in {dir}. A Kafka instance in another process or thread is using this \
+         directory.", dir = .dir.display()
+    )]
+    Locked {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// No directory is left.
+    #[error("Shutdown broker because none of the specified log dirs from {dirs} can be created or validated")]
+    NoneOnline {
+        /// The directories.
+        dirs: String,
+    },
+    /// A directory of another node or cluster.
+    #[error("{text}")]
+    Inconsistent {
+        /// What is wrong.
+        text: String,
+    },
+}
+
+#[derive(Debug)]
+struct LogDir {
+    state: Arc<DirState>,
+    meta: Option<MetaProperties>,
+    recovery_points: OffsetCheckpoint,
+    log_starts: OffsetCheckpoint,
+    high_watermarks: OffsetCheckpoint,
+    clean: Option<CleanShutdown>,
+    /// High watermarks as they stood when the directory was opened.
+    loaded_high_watermarks: BTreeMap<TopicPartition, i64>,
+    _lock: Option<Box<dyn DirLock>>,
+}
+
+/// A log directory for those who ask.
+#[derive(Debug, Clone)]
+pub struct LogDirInfo {
+    /// The directory.
+    pub path: PathBuf,
+    /// Its id, when `meta.properties` says it.
+    pub directory_id: Option<Uuid>,
+    /// Whether it failed.
+    pub offline: bool,
+    /// Bytes of its file system, where known.
+    pub total_bytes: Option<u64>,
+    /// Bytes that are free, where known.
+    pub usable_bytes: Option<u64>,
+}
+
+#[derive(Debug)]
+struct PendingRemoval {
+    due_ms: i64,
+    path: PathBuf,
+}
+
+/// Every log of a node.
+#[derive(Debug)]
+pub struct LogDirs {
+    disk: Arc<dyn Disk>,
+    options: LogDirsOptions,
+    dirs: Vec<LogDir>,
+    logs: RwLock<HashMap<TopicPartition, Arc<Log>>>,
+    pending: Mutex<Vec<PendingRemoval>>,
+    /// Distinguishes directories that are deleted; from the caller's randomness.
+    unique: Mutex<u128>,
+}
+
+impl LogDirs {
+    /// Makes and locks the directories and reads what they say of themselves. No log is opened yet. A directory that
+    /// cannot be used is offline from the start. `unique` is any random number.
+    ///
+    /// # Errors
+    /// [`DirError::Locked`] when another process has one; [`DirError::NoneOnline`] when none is left.
+    pub fn open(disk: Arc<dyn Disk>, options: LogDirsOptions, unique: u128) -> Result<Self, DirError> {
+        let mut dirs = Vec::new();
+        for path in &options.dirs {
+            let state = Arc::new(DirState::new(path.clone()));
+            let mut dir = LogDir {
+                recovery_points: OffsetCheckpoint::new(Arc::clone(&disk), path, RECOVERY_POINT_CHECKPOINT),
+                log_starts: OffsetCheckpoint::new(Arc::clone(&disk), path, LOG_START_OFFSET_CHECKPOINT),
+                high_watermarks: OffsetCheckpoint::new(Arc::clone(&disk), path, HIGH_WATERMARK_CHECKPOINT),
+                state,
+                meta: None,
+                clean: None,
+                loaded_high_watermarks: BTreeMap::new(),
+                _lock: None,
+            };
+            match Self::open_dir(&*disk, path, &mut dir) {
+                Ok(true) => {}
+                Ok(false) => return Err(DirError::Locked { dir: path.clone() }),
+                Err(error) => dir.state.fail("Error while opening the log directory", &error),
+            }
+            dirs.push(dir);
+        }
+        if dirs.iter().all(|dir| dir.state.is_offline()) {
+            let names: Vec<String> = options.dirs.iter().map(|dir| dir.display().to_string()).collect();
+            return Err(DirError::NoneOnline { dirs: names.join(", ") });
+        }
+        Ok(LogDirs {
+            disk,
+            options,
+            dirs,
+            logs: RwLock::new(HashMap::new()),
+            pending: Mutex::new(Vec::new()),
+            unique: Mutex::new(unique),
+        })
+    }
+
+    fn open_dir(disk: &dyn Disk, path: &Path, dir: &mut LogDir) -> io::Result<bool> {
+        disk.create_dir_all(path)?;
+        match disk.try_lock(&path.join(LOCK_FILE))? {
+            Some(lock) => dir._lock = Some(lock),
+            None => return Ok(false),
+        }
+        dir.meta = MetaProperties::read(disk, path)?;
+        dir.clean = CleanShutdown::read(disk, path)?;
+        dir.loaded_high_watermarks = dir.high_watermarks.read()?;
+        Ok(true)
+    }
+
+    fn random_id(&self) -> Uuid {
+        let mut unique = self.unique.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        *unique = unique
+            .wrapping_mul(0xda94_2042_e4dd_58b5)
+            .wrapping_add(0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835);
+        Uuid::from_random((*unique ^ (*unique >> 64)).to_be_bytes())
+    }
+
+    /// Opens every log, each directory with its own threads: recovering those that were not closed in order. Logs
+    /// that `is_stray` names get the suffix `-stray` and are left alone. The marks of a clean stop go.
+    ///
+    /// Directories that fail go offline with their logs; the others are loaded.
+    pub fn load_logs(&self, now_ms: i64, is_stray: &(dyn Fn(&Log) -> bool + Sync)) {
+        std::thread::scope(|scope| {
+            for dir in self.dirs.iter().filter(|dir| !dir.state.is_offline()) {
+                scope.spawn(move || {
+                    if let Err(error) = self.load_dir(dir, now_ms, is_stray) {
+                        dir.state.fail("Error while loading the log directory", &error);
+                    }
+                });
+            }
+        });
+    }
+
+    fn load_dir(
+        &self,
+        dir: &LogDir,
+        now_ms: i64,
+        is_stray: &(dyn Fn(&Log) -> bool + Sync),
+    ) -> io::Result<()> {
+        let path = dir.state.path();
+        let clean = dir.clean.is_some();
+        if clean {
+            CleanShutdown::remove(&*self.disk, path)?;
+        }
+        let recovery_points = dir.recovery_points.read().unwrap_or_else(|error| {
+            tracing::warn!(dir = %path.display(), %error, "no recovery points, recovering from the start");
+            BTreeMap::new()
+        });
+        let log_starts = dir.log_starts.read().unwrap_or_else(|error| {
+            tracing::warn!(dir = %path.display(), %error, "no log start offsets");
+            BTreeMap::new()
+        });
+        let mut jobs = VecDeque::new();
+        for entry in self.disk.list(path)? {
+            if !entry.is_dir || entry.name == CLUSTER_METADATA_DIR {
+                continue;
+            }
+            match parse_dir_name(&entry.name) {
+                Some((partition, DirKind::Log)) => jobs.push_back((partition, path.join(&entry.name))),
+                Some((_, DirKind::Delete)) => self.remove_later(path.join(&entry.name), now_ms),
+                Some((_, DirKind::Stray | DirKind::Future)) | None => {}
+            }
+        }
+        let jobs = Mutex::new(jobs);
+        std::thread::scope(|scope| {
+            for _ in 0..self.options.recovery_threads_per_data_dir.max(1) {
+                scope.spawn(|| {
+                    loop {
+                        let next = jobs.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).pop_front();
+                        let Some((partition, dir_path)) = next else { return };
+                        let options = LogOptions {
+                            config: (self.options.topic_configs)(&partition.topic),
+                            log_start_offset: log_starts.get(&partition).copied().unwrap_or(0),
+                            recovery_point: recovery_points.get(&partition).copied().unwrap_or(0),
+                            had_clean_shutdown: clean,
+                            producer_id_expiration_ms: self.options.producer_id_expiration_ms,
+                            transaction_verification: self.options.transaction_verification,
+                            ..LogOptions::new(partition, dir_path, now_ms)
+                        };
+                        match Log::open(&self.disk, &dir.state, options) {
+                            Ok(log) => self.adopt(dir, log, is_stray),
+                            Err(error) => tracing::error!(%error, "a log cannot be loaded"),
+                        }
+                    }
+                });
+            }
+        });
+        Ok(())
+    }
+
+    fn adopt(&self, dir: &LogDir, log: Arc<Log>, is_stray: &(dyn Fn(&Log) -> bool + Sync)) {
+        if is_stray(&log) {
+            let name = stray_dir_name(log.partition(), self.random_id());
+            tracing::warn!(partition = %log.partition(), name, "a log that the cluster does not know");
+            if let Err(error) = log.rename_dir(dir.state.path().join(name)) {
+                tracing::error!(%error, "a stray log cannot be renamed");
+            }
+            return;
+        }
+        let high_watermark = dir.loaded_high_watermarks.get(log.partition()).copied().unwrap_or(0);
+        log.update_high_watermark(high_watermark);
+        let partition = log.partition().clone();
+        let mut logs = self.logs.write().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if let Some(other) = logs.insert(partition.clone(), log) {
+            tracing::error!(%partition, other = %other.dir().display(), "a partition is in two log directories");
+        }
+    }
+
+    /// The log of a partition.
+    pub fn get(&self, partition: &TopicPartition) -> Option<Arc<Log>> {
+        self.logs.read().unwrap_or_else(|poisoned| poisoned.into_inner()).get(partition).cloned()
+    }
+
+    /// Every log, by partition.
+    pub fn all(&self) -> Vec<Arc<Log>> {
+        let logs = self.logs.read().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut all: Vec<_> = logs.values().cloned().collect();
+        drop(logs);
+        all.sort_by(|left, right| left.partition().cmp(right.partition()));
+        all
+    }
+
+    /// The log of a partition; a new one where there is none, in the directory that `directory_id` names, or in the
+    /// online directory with the fewest partitions.
+    ///
+    /// # Errors
+    /// The disk; no directory is online; another topic id.
+    pub fn get_or_create(
+        &self,
+        partition: &TopicPartition,
+        topic_id: Option<Uuid>,
+        directory_id: Option<Uuid>,
+        now_ms: i64,
+    ) -> Result<Arc<Log>, LogError> {
+        if let Some(log) = self.get(partition) {
+            if let Some(topic_id) = topic_id {
+                log.assign_topic_id(topic_id)?;
+            }
+            return Ok(log);
+        }
+        let mut logs = self.logs.write().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if let Some(log) = logs.get(partition) {
+            return Ok(Arc::clone(log));
+        }
+        let online = || self.dirs.iter().filter(|dir| !dir.state.is_offline());
+        let named = directory_id.and_then(|id| {
+            online().find(|dir| dir.meta.as_ref().and_then(|meta| meta.directory_id) == Some(id))
+        });
+        let count =
+            |dir: &LogDir| logs.values().filter(|log| Arc::ptr_eq(log.dir_state(), &dir.state)).count();
+        let Some(dir) = named.or_else(|| online().min_by_key(|dir| count(dir))) else {
+            let dir = self.options.dirs.first().cloned().unwrap_or_default();
+            return Err(LogError::DirOffline { dir });
+        };
+        let options = LogOptions {
+            config: (self.options.topic_configs)(&partition.topic),
+            topic_id,
+            producer_id_expiration_ms: self.options.producer_id_expiration_ms,
+            transaction_verification: self.options.transaction_verification,
+            ..LogOptions::new(partition.clone(), dir.state.path().join(partition_dir_name(partition)), now_ms)
+        };
+        let log = Log::open(&self.disk, &dir.state, options)?;
+        logs.insert(partition.clone(), Arc::clone(&log));
+        Ok(log)
+    }
+
+    /// Deletes a partition: its directory is renamed at once and removed after `file.delete.delay.ms`. Returns
+    /// whether there was one.
+    ///
+    /// # Errors
+    /// The disk.
+    pub fn delete(&self, partition: &TopicPartition, now_ms: i64) -> Result<bool, LogError> {
+        let removed = self.logs.write().unwrap_or_else(|poisoned| poisoned.into_inner()).remove(partition);
+        let Some(log) = removed else { return Ok(false) };
+        let path = log.dir_state().path().join(delete_dir_name(partition, self.random_id()));
+        log.rename_dir(path.clone())?;
+        self.remove_later(path, now_ms);
+        Ok(true)
+    }
+
+    /// Sets a partition aside that the cluster does not know. Returns whether there was one.
+    ///
+    /// # Errors
+    /// The disk.
+    pub fn mark_stray(&self, partition: &TopicPartition) -> Result<bool, LogError> {
+        let removed = self.logs.write().unwrap_or_else(|poisoned| poisoned.into_inner()).remove(partition);
+        let Some(log) = removed else { return Ok(false) };
+        log.rename_dir(log.dir_state().path().join(stray_dir_name(partition, self.random_id())))?;
+        Ok(true)
+    }
+
+    fn remove_later(&self, path: PathBuf, now_ms: i64) {
+        let due_ms = now_ms.saturating_add(self.options.file_delete_delay_ms);
+        self.pending
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
+            .push(PendingRemoval { due_ms, path });
+    }
+
+    /// Does what has waited: removes deleted partitions whose delay is over, and [`Log::maintain`] of every log.
+    pub fn maintain(&self, now_ms: i64) {
+        let due: Vec<PendingRemoval> = {
+            let mut pending = self.pending.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+            let (due, later) = pending.drain(..).partition(|entry| entry.due_ms <= now_ms);
+            *pending = later;
+            due
+        };
+        for removal in due {
+            if let Err(error) = self.disk.remove_dir_all(&removal.path) {
+                tracing::warn!(path = %removal.path.display(), %error, "a deleted log cannot be removed");
+            }
+        }
+        for log in self.all() {
+            if !log.dir_state().is_offline()
+                && let Err(error) = log.maintain(now_ms)
+            {
+                tracing::warn!(%error, "maintenance of a log failed");
+            }
+        }
+    }
+
+    /// [`Log::delete_old_segments`] of every log that is not compacted. Returns the number of segments.
+    pub fn delete_old_segments(&self, now_ms: i64) -> usize {
+        let mut count = 0;
+        for log in self.all() {
+            if log.dir_state().is_offline() {
+                continue;
+            }
+            match log.delete_old_segments(now_ms) {
+                Ok(deleted) => count += deleted,
+                Err(error) => tracing::warn!(%error, "old segments cannot be deleted"),
+            }
+        }
+        count
+    }
+
+    /// Writes recovery points, log start offsets and high watermarks of every online directory, where they changed.
+    pub fn checkpoint(&self) {
+        let all = self.all();
+        for dir in self.dirs.iter().filter(|dir| !dir.state.is_offline()) {
+            let logs = all.iter().filter(|log| Arc::ptr_eq(log.dir_state(), &dir.state));
+            let mut recovery_points = BTreeMap::new();
+            let mut log_starts = BTreeMap::new();
+            let mut high_watermarks = BTreeMap::new();
+            for log in logs {
+                let partition = log.partition();
+                recovery_points.insert(partition.clone(), log.recovery_point());
+                high_watermarks.insert(partition.clone(), log.high_watermark());
+                let start = log.log_start_offset();
+                // A start that the first segment says needs no note.
+                if log.segment_sizes().first().is_some_and(|(base_offset, _)| start > *base_offset) {
+                    log_starts.insert(partition.clone(), start);
+                }
+            }
+            let result = dir
+                .recovery_points
+                .write(&recovery_points)
+                .and_then(|()| dir.log_starts.write(&log_starts))
+                .and_then(|()| dir.high_watermarks.write(&high_watermarks));
+            if let Err(error) = result
+                && !crate::error::is_no_space(&error)
+            {
+                dir.state.fail("Error while writing checkpoints", &error);
+            }
+        }
+    }
+
+    /// Closes every log, writes the checkpoints and the marks of a clean stop. A directory of which a log cannot be
+    /// closed gets no mark, and is recovered at the next start.
+    pub fn shutdown(&self, now_ms: i64, broker_epoch: i64) {
+        let all = self.all();
+        let mut unclean: Vec<PathBuf> = Vec::new();
+        for log in &all {
+            if log.dir_state().is_offline() {
+                continue;
+            }
+            if let Err(error) = log.close(now_ms) {
+                tracing::error!(%error, "a log cannot be closed");
+                unclean.push(log.dir_state().path().to_path_buf());
+            }
+        }
+        self.checkpoint();
+        for dir in self.dirs.iter().filter(|dir| !dir.state.is_offline()) {
+            let path = dir.state.path();
+            if unclean.iter().any(|unclean| unclean == path) {
+                continue;
+            }
+            if let Err(error) = (CleanShutdown { broker_epoch }).write(&*self.disk, path) {
+                tracing::error!(dir = %path.display(), %error, "no mark of the clean stop");
+            }
+        }
+    }
+
+    /// The directories.
+    pub fn dirs(&self) -> Vec<LogDirInfo> {
+        self.dirs
+            .iter()
+            .map(|dir| {
+                let offline = dir.state.is_offline();
+                let space = if offline { None } else { self.disk.space(dir.state.path()).ok().flatten() };
+                LogDirInfo {
+                    path: dir.state.path().to_path_buf(),
+                    directory_id: dir.meta.as_ref().and_then(|meta| meta.directory_id),
+                    offline,
+                    total_bytes: space.map(|(total, _)| total),
+                    usable_bytes: space.map(|(_, usable)| usable),
+                }
+            })
+            .collect()
+    }
+
+    /// The state of each directory, for failure hooks.
+    pub fn states(&self) -> Vec<Arc<DirState>> {
+        self.dirs.iter().map(|dir| Arc::clone(&dir.state)).collect()
+    }
+
+    /// `meta.properties` of each directory that has one.
+    pub fn meta_properties(&self) -> Vec<(PathBuf, MetaProperties)> {
+        self.dirs.iter().filter_map(|dir| Some((dir.state.path().to_path_buf(), dir.meta.clone()?))).collect()
+    }
+
+    /// The broker epoch of the last run when it was stopped in order, or else -1.
+    pub fn previous_broker_epoch(&self) -> i64 {
+        let mut epoch = None;
+        for dir in &self.dirs {
+            match (&dir.clean, epoch) {
+                (None, _) => return -1,
+                (Some(clean), None) => epoch = Some(clean.broker_epoch),
+                (Some(clean), Some(known)) if clean.broker_epoch != known => return -1,
+                _ => {}
+            }
+        }
+        epoch.unwrap_or(-1)
+    }
+
+    /// Settings of a topic changed: puts them in force in its logs.
+    pub fn update_topic_config(&self, topic: &str) {
+        let config = (self.options.topic_configs)(topic);
+        let logs = self.logs.read().unwrap_or_else(|poisoned| poisoned.into_inner());
+        for log in logs.values().filter(|log| &*log.partition().topic == topic) {
+            log.update_config(config.clone());
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! `.txnindex`: the aborted transactions of a segment. The file is there once a transaction was aborted.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, RwLock};
+
+use super::entries::{int32, int64};
+use crate::disk::{Disk, DiskFile, OpenMode, read_full};
+
+const ENTRY: usize = 34;
+const VERSION: i16 = 0;
+
+/// A transaction that was aborted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AbortedTxn {
+    /// Its producer.
+    pub producer_id: i64,
+    /// Its first offset in the partition.
+    pub first_offset: i64,
+    /// The offset of its marker.
+    pub last_offset: i64,
+    /// The last stable offset when the marker was appended.
+    pub last_stable_offset: i64,
+}
+
+impl AbortedTxn {
+    fn parse(entry: &[u8; ENTRY]) -> Option<Self> {
+        let version = (int32(entry, 0) >> 16) as i16;
+        (version == VERSION).then(|| AbortedTxn {
+            producer_id: int64(entry, 2),
+            first_offset: int64(entry, 10),
+            last_offset: int64(entry, 18),
+            last_stable_offset: int64(entry, 26),
+        })
+    }
+
+    fn to_bytes(self) -> [u8; ENTRY] {
+        let mut entry = [0; ENTRY];
+        entry[..2].copy_from_slice(&VERSION.to_be_bytes());
+        entry[2..10].copy_from_slice(&self.producer_id.to_be_bytes());
+        entry[10..18].copy_from_slice(&self.first_offset.to_be_bytes());
+        entry[18..26].copy_from_slice(&self.last_offset.to_be_bytes());
+        entry[26..].copy_from_slice(&self.last_stable_offset.to_be_bytes());
+        entry
+    }
+}
+
+/// The transaction index of a segment. Its entries are in memory once it was read: a busy partition aborts few.
+#[derive(Debug)]
+pub struct TransactionIndex {
+    disk: Arc<dyn Disk>,
+    path: PathBuf,
+    inner: RwLock<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    loaded: Option<Vec<AbortedTxn>>,
+    file: Option<Arc<dyn DiskFile>>,
+}
+
+impl TransactionIndex {
+    pub(crate) fn new(disk: Arc<dyn Disk>, path: PathBuf) -> Self {
+        TransactionIndex { disk, path, inner: RwLock::new(Inner::default()) }
+    }
+
+    fn with<R>(&self, f: impl FnOnce(&[AbortedTxn]) -> R) -> io::Result<R> {
+        if let Some(entries) = &self.inner.read().unwrap_or_else(|poisoned| poisoned.into_inner()).loaded {
+            return Ok(f(entries));
+        }
+        let mut inner = self.inner.write().unwrap_or_else(|poisoned| poisoned.into_inner());
+        Ok(f(self.load(&mut inner)?))
+    }
+
+    fn load<'i>(&self, inner: &'i mut Inner) -> io::Result<&'i mut Vec<AbortedTxn>> {
+        if inner.loaded.is_none() {
+            let mut entries = Vec::new();
+            if self.disk.metadata(&self.path)?.is_some() {
+                let file = self.disk.open(&self.path, OpenMode::Read)?;
+                let mut bytes = vec![0; file.len()? as usize];
+                let read = read_full(&*file, &mut bytes, 0)?;
+                for entry in bytes[..read].as_chunks::<ENTRY>().0 {
+                    let entry = AbortedTxn::parse(entry).ok_or_else(|| {
+                        io::Error::new(io::ErrorKind::InvalidData, "unknown version in a transaction index")
+                    })?;
+                    entries.push(entry);
+                }
+            }
+            inner.loaded = Some(entries);
+        }
+        Ok(inner.loaded.get_or_insert_default())
+    }
+
+    /// Appends a transaction; the file is made when it is the first.
+    pub(crate) fn append(&self, txn: AbortedTxn) -> io::Result<()> {
+        let mut inner = self.inner.write().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let position = self.load(&mut inner)?.len() * ENTRY;
+        let file = match &inner.file {
+            Some(file) => Arc::clone(file),
+            None => {
+                let file = self.disk.open(&self.path, OpenMode::ReadWrite)?;
+                inner.file = Some(Arc::clone(&file));
+                file
+            }
+        };
+        file.pwrite_all(&txn.to_bytes(), position as u64)?;
+        self.load(&mut inner)?.push(txn);
+        Ok(())
+    }
+
+    /// Every aborted transaction, in order.
+    ///
+    /// # Errors
+    /// As the disk says; an entry of an unknown version is [`io::ErrorKind::InvalidData`].
+    pub fn all(&self) -> io::Result<Vec<AbortedTxn>> {
+        self.with(<[AbortedTxn]>::to_vec)
+    }
+
+    /// Adds to `out` the aborted transactions that reach into `fetch_offset..upper_bound_offset`. Returns whether no
+    /// later segment can hold another one.
+    pub(crate) fn collect(
+        &self,
+        fetch_offset: i64,
+        upper_bound_offset: i64,
+        out: &mut Vec<AbortedTxn>,
+    ) -> io::Result<bool> {
+        self.with(|entries| {
+            for txn in entries {
+                if txn.last_offset >= fetch_offset && txn.first_offset < upper_bound_offset {
+                    out.push(*txn);
+                }
+                if txn.last_stable_offset >= upper_bound_offset {
+                    return true;
+                }
+            }
+            false
+        })
+    }
+
+    /// Whether every entry can belong to a segment that starts at `base_offset`.
+    pub(crate) fn is_sane(&self, base_offset: i64) -> bool {
+        self.with(|entries| entries.iter().all(|txn| txn.last_offset >= base_offset)).unwrap_or(false)
+    }
+
+    /// Forgets every entry; a file that is there is emptied.
+    pub(crate) fn reset(&self) -> io::Result<()> {
+        let mut inner = self.inner.write().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if self.disk.metadata(&self.path)?.is_some() {
+            let file = self.disk.open(&self.path, OpenMode::ReadWrite)?;
+            file.truncate(0)?;
+            inner.file = Some(file);
+        }
+        inner.loaded = Some(Vec::new());
+        Ok(())
+    }
+
+    /// Keeps the transactions whose marker is below `offset`.
+    pub(crate) fn truncate_to(&self, offset: i64) -> io::Result<()> {
+        let mut inner = self.inner.write().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let entries = self.load(&mut inner)?;
+        let keep = entries.iter().position(|txn| txn.last_offset >= offset).unwrap_or(entries.len());
+        if keep < entries.len() {
+            entries.truncate(keep);
+            self.disk.open(&self.path, OpenMode::ReadWrite)?.truncate((keep * ENTRY) as u64)?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn sync(&self) -> io::Result<()> {
+        let file = self.inner.read().unwrap_or_else(|poisoned| poisoned.into_inner()).file.clone();
+        file.map_or(Ok(()), |file| file.sync_data())
+    }
+
+    pub(crate) fn close(&self) {
+        let mut inner = self.inner.write().unwrap_or_else(|poisoned| poisoned.into_inner());
+        *inner = Inner::default();
+    }
+}

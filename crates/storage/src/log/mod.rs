@@ -1,0 +1,235 @@
+//! The log of one partition.
+//!
+//! One lock for appends; readers take no lock that is held while the disk works. Offsets are published as atomics
+//! after the bytes are written.
+//!
+//! Source: Kafka `UnifiedLog`, `LocalLog`, `LogLoader`.
+
+mod append;
+mod delete;
+mod lookup;
+mod offsets;
+mod open;
+mod partition;
+mod producers;
+mod read;
+mod recovery;
+mod roll;
+mod truncate;
+
+pub use append::{AppendInfo, AppendOptions};
+pub use delete::SegmentDeletion;
+pub use lookup::OffsetAndEpoch;
+pub use offsets::LogOffsetMetadata;
+pub use open::{DEFAULT_PRODUCER_ID_EXPIRATION_MS, LogOptions};
+pub use partition::TopicPartition;
+pub use producers::ActiveProducer;
+pub use read::{AbortedTransaction, FetchIsolation, ReadResult};
+
+use std::cell::RefCell;
+use std::io;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use arc_swap::ArcSwap;
+use ottla_protocol::records::Scratch;
+use ottla_protocol::types::Uuid;
+
+use crate::checkpoint::LeaderEpochCache;
+use crate::config::LogConfig;
+use crate::dirs::DirState;
+use crate::disk::Disk;
+use crate::error::{LogError, is_no_space};
+use crate::producer_state::Producers;
+use crate::segment::Segment;
+use offsets::Marks;
+
+thread_local! {
+    static SCRATCH: RefCell<Scratch> = RefCell::new(Scratch::default());
+}
+
+/// Lends the thread's decompression buffer.
+pub(crate) fn with_scratch<R>(f: impl FnOnce(&mut Scratch) -> R) -> R {
+    SCRATCH.with(|scratch| match scratch.try_borrow_mut() {
+        Ok(mut scratch) => f(&mut scratch),
+        Err(_) => f(&mut Scratch::default()),
+    })
+}
+
+/// The log of one partition. Every method may be called from any thread.
+#[derive(Debug)]
+pub struct Log {
+    partition: TopicPartition,
+    disk: Arc<dyn Disk>,
+    dir_state: Arc<DirState>,
+    /// The partition's own directory; it changes when the partition is deleted.
+    dir: RwLock<PathBuf>,
+    topic_id: RwLock<Option<Uuid>>,
+    config: ArcSwap<LogConfig>,
+    /// Ascending by base offset, never empty.
+    segments: ArcSwap<Vec<Arc<Segment>>>,
+    /// What appends change besides segments. Held for the length of an append.
+    writer: Mutex<Writer>,
+    epochs: RwLock<LeaderEpochCache>,
+    marks: RwLock<Marks>,
+    log_start_offset: AtomicI64,
+    log_end_offset: AtomicI64,
+    high_watermark: AtomicI64,
+    last_stable_offset: AtomicI64,
+    recovery_point: AtomicI64,
+    last_flush_ms: AtomicI64,
+    /// Bytes of all segments but the active one.
+    closed_size: AtomicU64,
+    /// One flush at a time.
+    flush_lock: Mutex<()>,
+    /// Renamed files that wait for their removal.
+    pending_deletes: Mutex<Vec<PendingDelete>>,
+    closed: AtomicBool,
+    transaction_verification: bool,
+}
+
+#[derive(Debug)]
+struct Writer {
+    producers: Producers,
+}
+
+#[derive(Debug)]
+struct PendingDelete {
+    due_ms: i64,
+    path: PathBuf,
+}
+
+impl Log {
+    /// Topic and partition.
+    pub fn partition(&self) -> &TopicPartition {
+        &self.partition
+    }
+
+    /// The partition's directory.
+    pub fn dir(&self) -> PathBuf {
+        self.dir.read().unwrap_or_else(|poisoned| poisoned.into_inner()).clone()
+    }
+
+    /// The log directory that it is in.
+    pub fn dir_state(&self) -> &Arc<DirState> {
+        &self.dir_state
+    }
+
+    /// The topic's id, when `partition.metadata` says it.
+    pub fn topic_id(&self) -> Option<Uuid> {
+        *self.topic_id.read().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// The settings in force.
+    pub fn config(&self) -> Arc<LogConfig> {
+        self.config.load_full()
+    }
+
+    /// Puts other settings in force, for what follows.
+    pub fn update_config(&self, config: LogConfig) {
+        self.config.store(Arc::new(config));
+    }
+
+    /// First offset that may be read.
+    pub fn log_start_offset(&self) -> i64 {
+        self.log_start_offset.load(Ordering::Acquire)
+    }
+
+    /// Offset of the next record.
+    pub fn log_end_offset(&self) -> i64 {
+        self.log_end_offset.load(Ordering::Acquire)
+    }
+
+    /// Offset up to which every in-sync replica has the records.
+    pub fn high_watermark(&self) -> i64 {
+        self.high_watermark.load(Ordering::Acquire)
+    }
+
+    /// Offset up to which no transaction is open; never above the high watermark.
+    pub fn last_stable_offset(&self) -> i64 {
+        self.last_stable_offset.load(Ordering::Acquire)
+    }
+
+    /// Offset up to which the log is durable.
+    pub fn recovery_point(&self) -> i64 {
+        self.recovery_point.load(Ordering::Acquire)
+    }
+
+    /// Bytes of all segments.
+    pub fn size(&self) -> u64 {
+        self.closed_size.load(Ordering::Relaxed) + self.active_segment().size()
+    }
+
+    /// Number of segments.
+    pub fn segment_count(&self) -> usize {
+        self.segments.load().len()
+    }
+
+    /// Base offset and bytes of each segment, ascending.
+    pub fn segment_sizes(&self) -> Vec<(i64, u64)> {
+        self.segments.load().iter().map(|segment| (segment.base_offset(), segment.size())).collect()
+    }
+
+    /// Position and start of the active segment's end, for progress counted in bytes.
+    pub fn log_end_offset_metadata(&self) -> LogOffsetMetadata {
+        self.marks().end
+    }
+
+    pub(crate) fn active_segment(&self) -> Arc<Segment> {
+        let segments = self.segments.load();
+        // Every change of the list leaves at least one segment in it.
+        Arc::clone(segments.last().expect("a log has a segment"))
+    }
+
+    fn set_segments(&self, segments: Vec<Arc<Segment>>) {
+        assert!(!segments.is_empty(), "a log has a segment");
+        let closed = segments.iter().rev().skip(1).map(|segment| segment.size()).sum();
+        self.closed_size.store(closed, Ordering::Relaxed);
+        self.segments.store(Arc::new(segments));
+    }
+
+    fn marks(&self) -> RwLockReadGuard<'_, Marks> {
+        self.marks.read().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    fn marks_mut(&self) -> RwLockWriteGuard<'_, Marks> {
+        self.marks.write().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    fn epochs(&self) -> RwLockReadGuard<'_, LeaderEpochCache> {
+        self.epochs.read().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    fn epochs_mut(&self) -> RwLockWriteGuard<'_, LeaderEpochCache> {
+        self.epochs.write().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    fn writer(&self) -> MutexGuard<'_, Writer> {
+        self.writer.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// Fails when the directory is offline or the log is closed.
+    fn check_open(&self) -> Result<(), LogError> {
+        if self.dir_state.is_offline() {
+            return Err(LogError::DirOffline { dir: self.dir_state.path().to_path_buf() });
+        }
+        if self.closed.load(Ordering::Acquire) {
+            return Err(LogError::Closed { partition: self.partition.clone() });
+        }
+        Ok(())
+    }
+
+    /// Turns an error of the disk into one of the log. Unless the disk is only full, the directory goes offline.
+    fn storage_error(&self, operation: &'static str, source: io::Error) -> LogError {
+        if !is_no_space(&source) {
+            self.dir_state.fail(operation, &source);
+        }
+        LogError::Storage {
+            operation,
+            partition: self.partition.clone(),
+            dir: self.dir_state.path().to_path_buf(),
+            source,
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! Closing a segment and starting the next; making segments durable.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::{Log, Writer};
+use crate::error::LogError;
+use crate::segment::Segment;
+
+impl Log {
+    /// Closes the active segment and starts a new one at the log's end.
+    ///
+    /// # Errors
+    /// The disk.
+    pub fn roll(&self, now_ms: i64) -> Result<(), LogError> {
+        self.check_open()?;
+        let mut writer = self.writer();
+        self.roll_locked(&mut writer, None, now_ms)?;
+        Ok(())
+    }
+
+    pub(super) fn roll_locked(
+        &self,
+        writer: &mut Writer,
+        expected_next_offset: Option<i64>,
+        now_ms: i64,
+    ) -> Result<Arc<Segment>, LogError> {
+        let error = |error| self.storage_error("Error while rolling log segment", error);
+        let config = self.config.load();
+        let log_end_offset = self.log_end_offset();
+        let new_offset = expected_next_offset.unwrap_or(0).max(log_end_offset);
+        let active = self.active_segment();
+        if active.base_offset() == new_offset {
+            // An empty segment whose index is full from the start; there is nothing to close.
+            return Ok(active);
+        }
+        let dir = self.dir();
+        active.on_become_inactive().map_err(error)?;
+        let segment = Self::create_segment(&self.disk, &dir, new_offset, &config, now_ms).map_err(error)?;
+        let mut segments = self.segments.load().to_vec();
+        segments.push(Arc::clone(&segment));
+        self.set_segments(segments);
+        self.publish_end(log_end_offset);
+
+        // A snapshot at the start of each segment lets recovery begin there. It is synced with the closed segment.
+        writer.producers.set_map_end_offset(new_offset);
+        writer.producers.take_snapshot(false).map_err(error)?;
+        Ok(segment)
+    }
+
+    /// Makes the files of a new segment; left-overs of the same name go first.
+    pub(super) fn create_segment(
+        disk: &Arc<dyn crate::disk::Disk>,
+        dir: &std::path::Path,
+        base_offset: i64,
+        config: &crate::config::LogConfig,
+        now_ms: i64,
+    ) -> std::io::Result<Arc<Segment>> {
+        use crate::segment::names;
+        for suffix in
+            [names::LOG_SUFFIX, names::INDEX_SUFFIX, names::TIME_INDEX_SUFFIX, names::TXN_INDEX_SUFFIX]
+        {
+            disk.remove_file(&names::file(dir, base_offset, suffix))?;
+        }
+        let segment = Segment::open(disk, dir, base_offset, config, now_ms)?;
+        segment.activate(config)?;
+        Ok(Arc::new(segment))
+    }
+
+    /// Makes everything durable up to the log's end. Appends go on meanwhile.
+    ///
+    /// # Errors
+    /// The disk; the directory is then offline, because nothing may be assumed about what is durable.
+    pub fn flush(&self, now_ms: i64) -> Result<(), LogError> {
+        self.flush_up_to(self.log_end_offset(), now_ms)
+    }
+
+    /// Makes everything below `offset` durable.
+    ///
+    /// # Errors
+    /// As [`Log::flush`].
+    pub fn flush_up_to(&self, offset: i64, now_ms: i64) -> Result<(), LogError> {
+        if offset <= self.recovery_point() {
+            return Ok(());
+        }
+        self.check_open()?;
+        let _one_at_a_time = self.flush_lock.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let from = self.recovery_point();
+        if offset <= from {
+            return Ok(());
+        }
+        let error = |error| {
+            // ENOSPC of a sync is no passing trouble: what was written may be lost.
+            self.dir_state.fail("Error while flushing log", &error);
+            self.storage_error("Error while flushing log", error)
+        };
+        let segments = self.segments.load_full();
+        let first = segments.partition_point(|segment| segment.base_offset() <= from).saturating_sub(1);
+        let mut new_files = false;
+        for segment in segments.iter().skip(first).take_while(|segment| segment.base_offset() < offset) {
+            segment.flush().map_err(error)?;
+            new_files |= segment.base_offset() >= from;
+        }
+        if new_files {
+            for segment in segments.iter().skip(first) {
+                let snapshot = crate::segment::names::file(
+                    &self.dir(),
+                    segment.base_offset(),
+                    crate::segment::names::SNAPSHOT_SUFFIX,
+                );
+                if self.disk.metadata(&snapshot).map_err(error)?.is_some() {
+                    let file = self.disk.open(&snapshot, crate::disk::OpenMode::ReadWrite).map_err(error)?;
+                    file.sync_all().map_err(error)?;
+                }
+            }
+            self.disk.fsync_dir(&self.dir()).map_err(error)?;
+        }
+        // A truncation meanwhile may have taken back the end.
+        let reached = offset.min(self.log_end_offset());
+        self.recovery_point.fetch_max(reached, Ordering::AcqRel);
+        self.last_flush_ms.store(now_ms, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Records that are not durable.
+    pub fn unflushed_messages(&self) -> i64 {
+        self.log_end_offset() - self.recovery_point()
+    }
+
+    /// When the log was last made durable, milliseconds since the epoch.
+    pub fn last_flush_ms(&self) -> i64 {
+        self.last_flush_ms.load(Ordering::Relaxed)
+    }
+}

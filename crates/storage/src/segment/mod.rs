@@ -1,0 +1,440 @@
+//! One segment of a log: a `.log` file with its indexes.
+//!
+//! Source: Kafka `LogSegment`.
+
+pub(crate) mod names;
+pub(crate) mod scan;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use ottla_protocol::records::{BatchIter, NO_TIMESTAMP, Scratch};
+
+use crate::config::LogConfig;
+use crate::disk::{Disk, DiskFile, FetchSlice, OpenMode};
+use crate::error::is_no_space;
+use crate::index::{OffsetIndex, TimeIndex, TimestampOffset, TransactionIndex};
+use names::{INDEX_SUFFIX, LOG_SUFFIX, TIME_INDEX_SUFFIX, TXN_INDEX_SUFFIX};
+use scan::{HEADER_CHUNK, Scan, ScanError};
+
+/// A segment. Appends come from one writer at a time; everything else is for any thread.
+#[derive(Debug)]
+pub struct Segment {
+    base_offset: i64,
+    dir: PathBuf,
+    log: Arc<dyn DiskFile>,
+    /// Bytes that are written and indexed; the file may be longer when it is preallocated.
+    size: AtomicU64,
+    pub(crate) offset_index: OffsetIndex,
+    pub(crate) time_index: TimeIndex,
+    pub(crate) txn_index: TransactionIndex,
+    state: Mutex<State>,
+    /// Whether something was written since the last flush.
+    dirty: AtomicBool,
+    preallocated: AtomicBool,
+}
+
+#[derive(Debug)]
+struct State {
+    /// None until it was looked up in the time index.
+    max_timestamp: Option<TimestampOffset>,
+    bytes_since_last_index_entry: u64,
+    /// The largest timestamp of the first batch.
+    rolling_based_timestamp: Option<i64>,
+    created_ms: i64,
+    roll_jitter_ms: i64,
+}
+
+/// A batch that a lookup found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct BatchPosition {
+    pub(crate) position: u64,
+    pub(crate) size: usize,
+}
+
+/// A record that a lookup by timestamp found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TimestampAndOffset {
+    /// Milliseconds since the epoch, -1 where it is not asked for.
+    pub timestamp: i64,
+    /// The offset.
+    pub offset: i64,
+    /// The leader epoch of the batch, where it is known.
+    pub leader_epoch: Option<i32>,
+}
+
+/// Why the next append goes to a new segment.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RollParams {
+    pub(crate) max_timestamp: i64,
+    pub(crate) max_offset: i64,
+    pub(crate) size: usize,
+    pub(crate) now_ms: i64,
+}
+
+fn random_below(bound: i64, seed: i64) -> i64 {
+    if bound <= 0 {
+        return 0;
+    }
+    let mut z = (seed as u64).wrapping_add(0x9E37_79B9_7F4A_7C15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    ((z ^ (z >> 31)) % bound as u64) as i64
+}
+
+impl Segment {
+    /// Opens the segment's files, making the `.log` when it is not there.
+    pub(crate) fn open(
+        disk: &Arc<dyn Disk>,
+        dir: &Path,
+        base_offset: i64,
+        config: &LogConfig,
+        now_ms: i64,
+    ) -> io::Result<Self> {
+        let path = names::file(dir, base_offset, LOG_SUFFIX);
+        let existed = disk.metadata(&path)?.is_some();
+        let log = disk.open(&path, OpenMode::ReadWrite)?;
+        let preallocate = !existed && config.preallocate;
+        let size = if preallocate {
+            log.preallocate(u64::from(config.segment_bytes))?;
+            0
+        } else {
+            log.len()?
+        };
+        let index = |suffix: &str| names::file(dir, base_offset, suffix);
+        let jitter = config.segment_jitter_ms.min(config.segment_ms);
+        Ok(Segment {
+            base_offset,
+            dir: dir.to_path_buf(),
+            log,
+            size: AtomicU64::new(size),
+            offset_index: OffsetIndex::new(Arc::clone(disk), index(INDEX_SUFFIX), base_offset),
+            time_index: TimeIndex::new(Arc::clone(disk), index(TIME_INDEX_SUFFIX), base_offset),
+            txn_index: TransactionIndex::new(Arc::clone(disk), index(TXN_INDEX_SUFFIX)),
+            state: Mutex::new(State {
+                max_timestamp: None,
+                bytes_since_last_index_entry: 0,
+                rolling_based_timestamp: None,
+                created_ms: now_ms,
+                roll_jitter_ms: random_below(jitter, now_ms ^ base_offset.rotate_left(17)),
+            }),
+            dirty: AtomicBool::new(false),
+            preallocated: AtomicBool::new(preallocate),
+        })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// The offset in the names of its files; no record has a smaller one.
+    pub fn base_offset(&self) -> i64 {
+        self.base_offset
+    }
+
+    /// Bytes of its batches.
+    pub fn size(&self) -> u64 {
+        self.size.load(Ordering::Acquire)
+    }
+
+    /// The `.log`.
+    pub(crate) fn log_path(&self) -> PathBuf {
+        names::file(&self.dir, self.base_offset, LOG_SUFFIX)
+    }
+
+    /// The `.log`, open.
+    pub fn file(&self) -> &Arc<dyn DiskFile> {
+        &self.log
+    }
+
+    /// Opens the indexes for appending, at their full length.
+    pub(crate) fn activate(&self, config: &LogConfig) -> io::Result<()> {
+        self.offset_index.activate(config.segment_index_bytes)?;
+        self.time_index.activate(config.segment_index_bytes)
+    }
+
+    pub(crate) fn should_roll(&self, config: &LogConfig, params: &RollParams) -> io::Result<bool> {
+        let size = self.size();
+        let waited = self.time_waited_for_roll(params.now_ms, params.max_timestamp)?;
+        let reached_roll_ms = waited > config.max_segment_ms() - self.state().roll_jitter_ms;
+        Ok(size as i64 > i64::from(config.segment_bytes) - params.size as i64
+            || (size > 0 && reached_roll_ms)
+            || self.offset_index.is_full()?
+            || self.time_index.is_full()?
+            || !self.offset_index.can_append_offset(params.max_offset))
+    }
+
+    /// Time since the first record: by timestamps where records have them, or else by the clock.
+    pub(crate) fn time_waited_for_roll(&self, now_ms: i64, message_timestamp: i64) -> io::Result<i64> {
+        self.load_first_batch_timestamp()?;
+        let state = self.state();
+        Ok(match state.rolling_based_timestamp {
+            Some(first) if first >= 0 => message_timestamp.saturating_sub(first),
+            _ => now_ms - state.created_ms,
+        })
+    }
+
+    fn load_first_batch_timestamp(&self) -> io::Result<()> {
+        if self.state().rolling_based_timestamp.is_some() || self.size() == 0 {
+            return Ok(());
+        }
+        let mut scan = Scan::new(&*self.log, 0, self.size(), 128);
+        if let Some((_, header)) = scan.next_header().map_err(ScanError::into_io)? {
+            self.state().rolling_based_timestamp = Some(header.max_timestamp);
+        }
+        Ok(())
+    }
+
+    /// The largest timestamp and the last offset of the batch that has it.
+    pub(crate) fn max_timestamp_so_far(&self) -> io::Result<TimestampOffset> {
+        if let Some(known) = self.state().max_timestamp {
+            return Ok(known);
+        }
+        let last = self.time_index.last_entry()?;
+        Ok(*self.state().max_timestamp.get_or_insert(last))
+    }
+
+    /// The largest timestamp of a record, or the time of the last write where there is none.
+    pub(crate) fn largest_timestamp(&self, disk: &dyn Disk) -> io::Result<i64> {
+        let known = self.max_timestamp_so_far()?.timestamp;
+        if known > NO_TIMESTAMP {
+            return Ok(known);
+        }
+        Ok(disk.metadata(&self.log_path())?.map_or(0, |metadata| metadata.modified_ms))
+    }
+
+    /// Appends batches and their index entries. Only one thread at a time calls this. On an error nothing is added:
+    /// what was written of the batches is cut off again.
+    pub(crate) fn append(&self, bytes: &[u8], config: &LogConfig) -> io::Result<()> {
+        let start = self.size();
+        if let Err(error) = self.log.pwrite_all(bytes, start) {
+            // A torn batch must not stay: what comes next would be written behind it.
+            if !self.preallocated.load(Ordering::Relaxed) {
+                self.log.truncate(start)?;
+            }
+            return Err(error);
+        }
+        self.dirty.store(true, Ordering::Release);
+        let mut position = start;
+        for batch in BatchIter::new(bytes).flatten() {
+            let header = batch.header();
+            let mut largest = self.max_timestamp_so_far()?;
+            let mut state = self.state();
+            if header.max_timestamp > largest.timestamp {
+                largest = TimestampOffset { timestamp: header.max_timestamp, offset: header.last_offset() };
+                state.max_timestamp = Some(largest);
+            }
+            if position == 0 && state.rolling_based_timestamp.is_none() {
+                state.rolling_based_timestamp = Some(header.max_timestamp);
+            }
+            let due = state.bytes_since_last_index_entry > u64::from(config.index_interval_bytes);
+            if due {
+                state.bytes_since_last_index_entry = 0;
+            }
+            state.bytes_since_last_index_entry += batch.size() as u64;
+            drop(state);
+            if due {
+                // A full disk leaves entries waiting in memory; the batches are in the log and count.
+                Self::unless_no_space(self.offset_index.append(header.last_offset(), position as u32))?;
+                Self::unless_no_space(self.time_index.maybe_append(largest))?;
+            }
+            position += batch.size() as u64;
+        }
+        self.size.store(position, Ordering::Release);
+        Ok(())
+    }
+
+    fn unless_no_space(result: io::Result<()>) -> io::Result<()> {
+        match result {
+            Err(error) if is_no_space(&error) => Ok(()),
+            other => other,
+        }
+    }
+
+    /// The first batch at or behind `offset`; none when the segment has none.
+    pub(crate) fn translate_offset(&self, offset: i64) -> io::Result<Option<BatchPosition>> {
+        let from = self.offset_index.lookup(offset)?;
+        let mut scan = Scan::new(&*self.log, u64::from(from.position), self.size(), HEADER_CHUNK);
+        while let Some((position, header)) = scan.next_header().map_err(ScanError::into_io)? {
+            if header.last_offset() >= offset {
+                return Ok(Some(BatchPosition { position, size: header.size }));
+            }
+        }
+        Ok(None)
+    }
+
+    /// A range of the file.
+    pub(crate) fn slice(&self, position: u64, len: usize) -> FetchSlice {
+        FetchSlice { file: Arc::clone(&self.log), position, len }
+    }
+
+    /// The offset after the last record, found through the index.
+    pub(crate) fn read_next_offset(&self) -> io::Result<i64> {
+        let last = self.offset_index.last_offset()?;
+        let from = self.offset_index.lookup(last)?;
+        let mut scan = Scan::new(&*self.log, u64::from(from.position), self.size(), HEADER_CHUNK);
+        let mut next = self.base_offset;
+        loop {
+            match scan.next_header() {
+                Ok(Some((_, header))) => next = header.next_offset(),
+                Ok(None) => return Ok(next),
+                Err(error) => return Err(error.into_io()),
+            }
+        }
+    }
+
+    /// The first record at or behind `starting_offset` whose timestamp is not below `timestamp`.
+    pub(crate) fn find_offset_by_timestamp(
+        &self,
+        timestamp: i64,
+        starting_offset: i64,
+        scratch: &mut Scratch,
+    ) -> io::Result<Option<TimestampAndOffset>> {
+        let entry = self.time_index.lookup(timestamp)?;
+        let from = self.offset_index.lookup(entry.offset.max(starting_offset))?;
+        self.search_timestamp(u64::from(from.position), timestamp, starting_offset, scratch)
+    }
+
+    fn search_timestamp(
+        &self,
+        position: u64,
+        timestamp: i64,
+        starting_offset: i64,
+        scratch: &mut Scratch,
+    ) -> io::Result<Option<TimestampAndOffset>> {
+        let mut headers = Scan::new(&*self.log, position, self.size(), HEADER_CHUNK);
+        while let Some((position, header)) = headers.next_header().map_err(ScanError::into_io)? {
+            if header.max_timestamp < timestamp || header.last_offset() < starting_offset {
+                continue;
+            }
+            let mut one = Scan::new(&*self.log, position, position + header.size as u64, header.size);
+            let Some((_, batch)) = one.next_batch().map_err(ScanError::into_io)? else { continue };
+            let epoch = header.partition_leader_epoch;
+            let records = batch.records(scratch).map_err(invalid_data)?;
+            for record in records {
+                let record = record.map_err(invalid_data)?;
+                if record.timestamp >= timestamp && record.offset >= starting_offset {
+                    return Ok(Some(TimestampAndOffset {
+                        timestamp: record.timestamp,
+                        offset: record.offset,
+                        leader_epoch: (epoch >= 0).then_some(epoch),
+                    }));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// The record with the largest timestamp.
+    pub(crate) fn find_max_timestamp(&self, scratch: &mut Scratch) -> io::Result<Option<TimestampAndOffset>> {
+        let largest = self.max_timestamp_so_far()?;
+        let from = self.offset_index.lookup(largest.offset)?;
+        let mut headers = Scan::new(&*self.log, u64::from(from.position), self.size(), HEADER_CHUNK);
+        while let Some((position, header)) = headers.next_header().map_err(ScanError::into_io)? {
+            if header.max_timestamp == largest.timestamp {
+                return self.search_timestamp(position, largest.timestamp, self.base_offset, scratch);
+            }
+        }
+        Ok(None)
+    }
+
+    /// Closes the segment for appends: the last entry of the time index is written, files are trimmed.
+    pub(crate) fn on_become_inactive(&self) -> io::Result<()> {
+        let largest = self.max_timestamp_so_far()?;
+        self.time_index.maybe_append(largest)?;
+        self.offset_index.close()?;
+        self.time_index.close()?;
+        if self.preallocated.swap(false, Ordering::Relaxed) {
+            self.log.truncate(self.size())?;
+        }
+        self.state().max_timestamp = Some(largest);
+        Ok(())
+    }
+
+    /// Removes everything from `offset` on. Returns the bytes that went. The indexes stay open for appends.
+    pub(crate) fn truncate_to(&self, offset: i64, config: &LogConfig, now_ms: i64) -> io::Result<u64> {
+        let mapping = self.translate_offset(offset)?;
+        self.offset_index.truncate_to(offset)?;
+        self.time_index.truncate_to(offset)?;
+        self.txn_index.truncate_to(offset)?;
+        self.activate(config)?;
+        let removed = match mapping {
+            Some(at) => {
+                let removed = self.size() - at.position;
+                self.log.truncate(at.position)?;
+                self.size.store(at.position, Ordering::Release);
+                removed
+            }
+            None => 0,
+        };
+        self.dirty.store(true, Ordering::Release);
+        {
+            let mut state = self.state();
+            if self.size() == 0 {
+                state.created_ms = now_ms;
+                state.rolling_based_timestamp = None;
+            }
+            state.bytes_since_last_index_entry = 0;
+        }
+        let largest = self.read_largest_timestamp()?;
+        self.state().max_timestamp = Some(largest);
+        Ok(removed)
+    }
+
+    /// Sets the size after a recovery, which found that only so many bytes are good.
+    pub(crate) fn set_recovered(&self, valid_bytes: u64, largest: TimestampOffset) -> io::Result<()> {
+        self.log.truncate(valid_bytes)?;
+        self.size.store(valid_bytes, Ordering::Release);
+        self.dirty.store(true, Ordering::Release);
+        self.state().max_timestamp = Some(largest);
+        Ok(())
+    }
+
+    fn read_largest_timestamp(&self) -> io::Result<TimestampOffset> {
+        let mut largest = self.time_index.last_entry()?;
+        let from = self.offset_index.lookup(largest.offset)?;
+        let mut scan = Scan::new(&*self.log, u64::from(from.position), self.size(), HEADER_CHUNK);
+        while let Some((_, header)) = scan.next_header().map_err(ScanError::into_io)? {
+            if header.max_timestamp > largest.timestamp {
+                largest = TimestampOffset { timestamp: header.max_timestamp, offset: header.last_offset() };
+            }
+        }
+        Ok(largest)
+    }
+
+    /// Makes log and indexes durable, when something was written since the last time.
+    pub(crate) fn flush(&self) -> io::Result<()> {
+        if !self.dirty.swap(false, Ordering::AcqRel) {
+            return Ok(());
+        }
+        let result = self
+            .log
+            .sync_data()
+            .and_then(|()| self.offset_index.sync())
+            .and_then(|()| self.time_index.sync())
+            .and_then(|()| self.txn_index.sync());
+        if result.is_err() {
+            self.dirty.store(true, Ordering::Release);
+        }
+        result
+    }
+
+    pub(crate) fn close(&self) -> io::Result<()> {
+        self.on_become_inactive()?;
+        self.flush()?;
+        self.txn_index.close();
+        Ok(())
+    }
+
+    /// Its files, by suffix.
+    pub(crate) fn files(&self) -> [PathBuf; 4] {
+        [LOG_SUFFIX, INDEX_SUFFIX, TIME_INDEX_SUFFIX, TXN_INDEX_SUFFIX]
+            .map(|suffix| names::file(&self.dir, self.base_offset, suffix))
+    }
+}
+
+pub(crate) fn invalid_data(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, error)
+}

@@ -9,9 +9,9 @@ use ottla_protocol::ErrorCode;
 use ottla_protocol::compression::{Codec, Compression};
 use ottla_protocol::records::control::EndTxnMarker;
 use ottla_protocol::types::{Str, Uuid};
-use ottla_storage::{
-    AppendInfo, AppendOptions, AppendOrigin, CompressionType, FetchIsolation, Log, LogError, ReadResult,
-};
+use ottla_storage::log::{AppendInfo, AppendOptions, FetchIsolation, ReadResult};
+use ottla_storage::producer_state::{AppendOrigin, VerificationGuard};
+use ottla_storage::{CompressionType, Log, LogError};
 use tokio::sync::Notify;
 
 /// Bytes of an internal topic that are read into memory when a single batch is larger than the chunk asked for.
@@ -133,9 +133,17 @@ impl Partition {
     }
 
     /// Appends a batch that a coordinator built.
-    pub fn append_coordinator(&self, batch: bytes::Bytes, now_ms: i64) -> Result<(), LogError> {
+    pub fn append_coordinator(
+        &self,
+        batch: bytes::Bytes,
+        now_ms: i64,
+        verification_guard: VerificationGuard,
+    ) -> Result<(), LogError> {
         let mut batch = batch.try_into_mut().unwrap_or_else(|shared| BytesMut::from(&shared[..]));
-        let options = AppendOptions::new(AppendOrigin::Coordinator, self.leader_epoch(), now_ms);
+        let options = AppendOptions {
+            verification_guard,
+            ..AppendOptions::new(AppendOrigin::Coordinator, self.leader_epoch(), now_ms)
+        };
         self.append(&mut batch, &options).map(|_| ())
     }
 

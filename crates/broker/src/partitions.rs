@@ -11,7 +11,8 @@ use ottla_protocol::ErrorCode;
 use ottla_protocol::compression::Codec;
 use ottla_protocol::records::TimestampType;
 use ottla_protocol::types::{Str, Uuid};
-use ottla_storage::{CleanupPolicy, CompressionType, LogConfig, LogDirInfo, LogDirs, TopicPartition};
+use ottla_storage::dirs::{LogDirInfo, LogDirs};
+use ottla_storage::{CleanupPolicy, CompressionType, LogConfig, TopicPartition};
 
 use crate::partition::Partition;
 use crate::state::wall_clock_ms;

@@ -15,6 +15,7 @@ use crate::coordinators::{GroupCoordinator, TransactionCoordinator};
 use crate::fetch::FetchSessions;
 use crate::metrics::Metrics;
 use crate::partitions::Partitions;
+use crate::peers::Peers;
 use crate::telemetry::Telemetry;
 
 /// Milliseconds since 1970 on the wall clock.
@@ -62,6 +63,7 @@ pub struct Broker {
     /// The newest committed metadata that this broker has applied.
     pub image: ArcSwap<MetadataImage>,
     pub partitions: Partitions,
+    pub peers: Peers,
     pub groups: GroupCoordinator,
     pub transactions: TransactionCoordinator,
     pub controller: ControllerAccess,

@@ -8,11 +8,13 @@ use std::time::Duration;
 
 use ottla_coordinator::context::{Env, ReplyToken, RequestContext};
 use ottla_coordinator::group::{GroupConfig, GroupOutcome, GroupRequest, GroupResponse, GroupShard};
+use ottla_coordinator::append_error_to_coordinator_error;
 use ottla_coordinator::topics::TopicChanges;
 use ottla_protocol::ErrorCode;
 use ottla_protocol::java::partition_for;
 use ottla_protocol::records::control::EndTxnMarker;
 use ottla_protocol::types::Str;
+use ottla_storage::producer_state::VerificationGuard;
 use tokio::sync::{mpsc, oneshot};
 
 use super::batch::PendingBatch;
@@ -31,7 +33,12 @@ const DRAIN: usize = 512;
 const BATCH_OVERHEAD: usize = 128;
 
 enum Message {
-    Request { request: GroupRequest, ctx: RequestContext, reply: oneshot::Sender<GroupResponse> },
+    Request {
+        request: GroupRequest,
+        ctx: RequestContext,
+        guard: VerificationGuard,
+        reply: oneshot::Sender<GroupResponse>,
+    },
     EndTxn { producer_id: i64, producer_epoch: i16, marker: EndTxnMarker, transaction_version: i16, reply: oneshot::Sender<ErrorCode> },
     Topics(TopicChanges),
     Config(Box<GroupConfig>),
@@ -75,7 +82,7 @@ impl GroupCoordinator {
     }
 
     /// The partition of a group; None before the offsets topic exists.
-    fn partition_of(&self, broker: &Broker, group_id: &str) -> Option<i32> {
+    pub fn partition_of(&self, broker: &Broker, group_id: &str) -> Option<i32> {
         let image = broker.image.load();
         let topic = image.topics.by_name(CONSUMER_OFFSETS)?;
         Some(partition_for(group_id, topic.partitions.len() as i32))
@@ -91,15 +98,21 @@ impl GroupCoordinator {
     ) -> impl Future<Output = GroupResponse> + Send + 'static {
         let index = self.partition_of(broker, group_id);
         let sent = match index {
-            Some(index) => self.send(index, request, ctx),
+            Some(index) => self.send(index, request, ctx, VerificationGuard::SENTINEL),
             None => Err(request.error_response(ErrorCode::NotCoordinator, None, ctx.api_version)),
         };
-        async move {
-            match sent {
-                Ok((waiting, gone)) => waiting.await.unwrap_or(gone),
-                Err(response) => response,
-            }
-        }
+        wait(sent)
+    }
+
+    /// As [`request`](Self::request), for a commit within a transaction that `guard` was given for.
+    pub fn request_in_transaction(
+        &self,
+        index: i32,
+        request: GroupRequest,
+        ctx: RequestContext,
+        guard: VerificationGuard,
+    ) -> impl Future<Output = GroupResponse> + Send + 'static {
+        wait(self.send(index, request, ctx, guard))
     }
 
     /// The response to give when the shard ends before it answers comes along with the receiver.
@@ -108,6 +121,7 @@ impl GroupCoordinator {
         index: i32,
         request: GroupRequest,
         ctx: RequestContext,
+        guard: VerificationGuard,
     ) -> Result<(oneshot::Receiver<GroupResponse>, GroupResponse), GroupResponse> {
         let version = ctx.api_version;
         let gone = request.error_response(ErrorCode::NotCoordinator, None, version);
@@ -117,7 +131,7 @@ impl GroupCoordinator {
             return Err(request.error_response(ErrorCode::CoordinatorLoadInProgress, None, version));
         }
         let (reply, waiting) = oneshot::channel();
-        match handle.sender.try_send(Message::Request { request, ctx, reply }) {
+        match handle.sender.try_send(Message::Request { request, ctx, guard, reply }) {
             Ok(()) => Ok((waiting, gone)),
             Err(mpsc::error::TrySendError::Full(Message::Request { request, .. })) => {
                 Err(request.error_response(ErrorCode::CoordinatorLoadInProgress, None, version))
@@ -141,7 +155,7 @@ impl GroupCoordinator {
         let sent: Vec<_> = by_shard
             .into_iter()
             .map(|(index, ids)| match index {
-                Some(index) => self.send(index, make(ids), ctx.clone()),
+                Some(index) => self.send(index, make(ids), ctx.clone(), VerificationGuard::SENTINEL),
                 None => Err(make(ids).error_response(ErrorCode::NotCoordinator, None, ctx.api_version)),
             })
             .collect();
@@ -156,7 +170,7 @@ impl GroupCoordinator {
     ) -> impl Future<Output = Vec<GroupResponse>> + Send + 'static {
         let indexes: Vec<i32> =
             self.shards.read().unwrap_or_else(PoisonError::into_inner).keys().copied().collect();
-        let sent: Vec<_> = indexes.into_iter().map(|index| self.send(index, make(), ctx.clone())).collect();
+        let sent: Vec<_> = indexes.into_iter().map(|index| self.send(index, make(), ctx.clone(), VerificationGuard::SENTINEL)).collect();
         wait_all(sent)
     }
 
@@ -205,15 +219,20 @@ impl GroupCoordinator {
     }
 }
 
-async fn wait_all(
-    sent: Vec<Result<(oneshot::Receiver<GroupResponse>, GroupResponse), GroupResponse>>,
-) -> Vec<GroupResponse> {
+/// A request that is in a mailbox, with the response to give if the shard goes; or the response itself.
+type Sent = Result<(oneshot::Receiver<GroupResponse>, GroupResponse), GroupResponse>;
+
+async fn wait(sent: Sent) -> GroupResponse {
+    match sent {
+        Ok((waiting, gone)) => waiting.await.unwrap_or(gone),
+        Err(response) => response,
+    }
+}
+
+async fn wait_all(sent: Vec<Sent>) -> Vec<GroupResponse> {
     let mut responses = Vec::with_capacity(sent.len());
     for sent in sent {
-        responses.push(match sent {
-            Ok((waiting, gone)) => waiting.await.unwrap_or(gone),
-            Err(response) => response,
-        });
+        responses.push(wait(sent).await);
     }
     responses
 }
@@ -251,7 +270,7 @@ async fn run(
         if groups > 0 {
             tracing::info!(partition = %partition, groups, ms = started.elapsed().as_millis() as u64, "loaded groups");
         }
-        let mut owner = Owner { partition: &partition, shard, tokens: BTreeMap::new(), next_token: 0, batch: PendingBatch::default(), held: Vec::new() };
+        let mut owner = Owner { partition: &partition, shard, tokens: BTreeMap::new(), next_token: 0, batch: PendingBatch::default(), held: Vec::new(), guard: VerificationGuard::SENTINEL };
         let outcome = {
             let image = b.image.load_full();
             let view = ImageTopics(&image);
@@ -291,6 +310,8 @@ struct Owner<'a> {
     batch: PendingBatch,
     /// Responses that go out when the pending batch is committed.
     held: Vec<(ReplyToken, GroupResponse)>,
+    /// Of the request that is being decided.
+    guard: VerificationGuard,
 }
 
 impl Owner<'_> {
@@ -320,7 +341,8 @@ impl Owner<'_> {
         let mut env = Env { now_ms: wall_clock_ms(), topics: &view, new_uuid: &mut new_uuid };
         for message in messages.drain(..) {
             match message {
-                Message::Request { request, ctx, reply } => {
+                Message::Request { request, ctx, guard, reply } => {
+                    self.guard = guard;
                     self.next_token += 1;
                     let token = ReplyToken(self.next_token);
                     self.tokens.insert(token, reply);
@@ -395,16 +417,17 @@ impl Owner<'_> {
 
     fn append(&mut self, producer: Option<(i64, i16)>) -> Result<(), ErrorCode> {
         let now_ms = wall_clock_ms();
+        let guard = if producer.is_some() { self.guard } else { VerificationGuard::SENTINEL };
         let compression = compression_of(self.partition);
         let batch = self.batch.build(now_ms, compression, producer).map_err(|_| ErrorCode::UnknownServerError)?;
-        match self.partition.append_coordinator(batch, now_ms) {
+        match self.partition.append_coordinator(batch, now_ms, guard) {
             Ok(()) => {
                 self.release();
                 Ok(())
             }
             Err(error) => {
                 tracing::error!(partition = %self.partition, %error, "cannot append group records");
-                Err(super::append_error(error.error_code()))
+                Err(append_error_to_coordinator_error(error.error_code()))
             }
         }
     }

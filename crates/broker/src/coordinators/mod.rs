@@ -8,25 +8,14 @@ mod batch;
 mod config;
 mod group;
 mod load;
+mod markers;
+mod producer_ids;
 mod topics_view;
 mod transaction;
+mod verification;
 
 pub use group::GroupCoordinator;
 pub use topics_view::ImageTopics;
+pub use producer_ids::Source as ProducerIdBlocks;
 pub use transaction::TransactionCoordinator;
-
-use ottla_protocol::ErrorCode;
-
-/// What clients of a coordinator are told when its partition cannot be written. Source: Kafka `CoordinatorOperationExceptionHelper`.
-pub(crate) fn append_error(code: ErrorCode) -> ErrorCode {
-    match code {
-        ErrorCode::UnknownTopicOrPartition | ErrorCode::NotEnoughReplicas | ErrorCode::RequestTimedOut => {
-            ErrorCode::CoordinatorNotAvailable
-        }
-        ErrorCode::NotLeaderOrFollower | ErrorCode::KafkaStorageError => ErrorCode::NotCoordinator,
-        ErrorCode::MessageTooLarge | ErrorCode::RecordListTooLarge | ErrorCode::InvalidFetchSize => {
-            ErrorCode::UnknownServerError
-        }
-        other => other,
-    }
-}
+pub use verification::{Support, Verification};

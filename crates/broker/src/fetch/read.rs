@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use ottla_protocol::ErrorCode;
 use ottla_replication::fetch_session::{FetchTarget, PartitionOutcome};
-use ottla_storage::{AbortedTransaction, FetchIsolation, FetchSlice};
+use ottla_storage::disk::FetchSlice;
+use ottla_storage::log::{AbortedTransaction, FetchIsolation};
 
 use crate::partition::Partition;
 use crate::state::Broker;

@@ -12,7 +12,7 @@ use ottla_protocol::types::{Str, Uuid};
 use ottla_protocol::wire::{EncodeError, Writer};
 use ottla_protocol::{ApiKey, ErrorCode, frame};
 use ottla_replication::fetch_session::PartitionKey;
-use ottla_storage::{DiskFile, FetchSlice};
+use ottla_storage::disk::{DiskFile, FetchSlice};
 
 use super::PartitionData;
 

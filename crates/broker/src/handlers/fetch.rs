@@ -10,7 +10,7 @@ use ottla_protocol::messages::FetchRequest;
 use ottla_protocol::messages::fetch_response::NodeEndpoint;
 use ottla_protocol::types::Str;
 use ottla_replication::fetch_session::{Begun, FetchTarget, PartitionKey, SessionRequest};
-use ottla_storage::FetchIsolation;
+use ottla_storage::log::FetchIsolation;
 use tokio::time::Instant;
 
 use crate::fetch::{FetchHead, PartitionData, ReadLimits, encode, read_all};

@@ -7,7 +7,7 @@ use ottla_protocol::messages::list_offsets_request::ListOffsetsPartition;
 use ottla_protocol::messages::list_offsets_response::{ListOffsetsPartitionResponse, ListOffsetsTopicResponse};
 use ottla_protocol::messages::{ListOffsetsRequest, ListOffsetsResponse};
 use ottla_protocol::types::Str;
-use ottla_storage::FetchIsolation;
+use ottla_storage::log::FetchIsolation;
 
 use super::now;
 use crate::request::{Answer, RequestContext, count_error};

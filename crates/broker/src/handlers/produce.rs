@@ -15,7 +15,10 @@ use ottla_protocol::messages::produce_response::{
 use ottla_protocol::messages::{ProduceRequest, ProduceResponse};
 use ottla_protocol::records::BatchHeader;
 use ottla_protocol::types::{Str, Uuid};
-use ottla_storage::{AppendOptions, AppendOrigin, LogError, VerificationGuard, validate_produce_request};
+use ottla_storage::LogError;
+use ottla_storage::log::AppendOptions;
+use ottla_storage::producer_state::{AppendOrigin, VerificationGuard};
+use ottla_storage::validation::validate_produce_request;
 
 use crate::coordinators::Verification;
 use crate::partition::Partition;

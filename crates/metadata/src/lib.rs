@@ -2,3 +2,6 @@
 //! configuration of nodes and topics. No I/O, no clock, no randomness.
 
 pub mod config;
+pub mod features;
+pub mod image;
+pub mod record;

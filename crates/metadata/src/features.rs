@@ -53,9 +53,7 @@ impl MetadataVersion {
 
     /// `None` for a level that this program does not know.
     pub fn from_level(level: i16) -> Option<Self> {
-        (Self::MINIMUM.0..=Self::LATEST.0)
-            .contains(&level)
-            .then_some(MetadataVersion(level))
+        (Self::MINIMUM.0..=Self::LATEST.0).contains(&level).then_some(MetadataVersion(level))
     }
 
     pub fn level(self) -> i16 {
@@ -193,27 +191,14 @@ pub struct Feature {
 }
 
 const fn level(level: i16, bootstrap: i16) -> FeatureLevel {
-    FeatureLevel {
-        level,
-        bootstrap: MetadataVersion(bootstrap),
-        dependencies: &[],
-    }
+    FeatureLevel { level, bootstrap: MetadataVersion(bootstrap), dependencies: &[] }
 }
 
 /// Every feature of Kafka 4.4 but `metadata.version`, in Kafka's order.
 pub const FEATURES: &[Feature] = &[
-    Feature {
-        name: KRAFT_VERSION,
-        levels: &[level(0, 7), level(1, 21)],
-    },
-    Feature {
-        name: TRANSACTION_VERSION,
-        levels: &[level(0, 7), level(1, 24), level(2, 24)],
-    },
-    Feature {
-        name: GROUP_VERSION,
-        levels: &[level(0, 7), level(1, 22)],
-    },
+    Feature { name: KRAFT_VERSION, levels: &[level(0, 7), level(1, 21)] },
+    Feature { name: TRANSACTION_VERSION, levels: &[level(0, 7), level(1, 24), level(2, 24)] },
+    Feature { name: GROUP_VERSION, levels: &[level(0, 7), level(1, 22)] },
     Feature {
         name: ELR_VERSION,
         levels: &[
@@ -225,14 +210,8 @@ pub const FEATURES: &[Feature] = &[
             },
         ],
     },
-    Feature {
-        name: SHARE_VERSION,
-        levels: &[level(0, 7), level(1, 28), level(2, 31)],
-    },
-    Feature {
-        name: STREAMS_VERSION,
-        levels: &[level(0, 7), level(1, 29)],
-    },
+    Feature { name: SHARE_VERSION, levels: &[level(0, 7), level(1, 28), level(2, 31)] },
+    Feature { name: STREAMS_VERSION, levels: &[level(0, 7), level(1, 29)] },
 ];
 
 impl Feature {
@@ -246,11 +225,7 @@ impl Feature {
 
     /// The level that a cluster formatted with this metadata version gets.
     pub fn default_level(&self, version: MetadataVersion) -> i16 {
-        self.levels
-            .iter()
-            .take_while(|l| l.bootstrap <= version)
-            .last()
-            .map_or(0, |l| l.level)
+        self.levels.iter().take_while(|l| l.bootstrap <= version).last().map_or(0, |l| l.level)
     }
 
     pub fn level(&self, level: i16) -> Option<&'static FeatureLevel> {
@@ -288,11 +263,7 @@ pub fn validate_dependencies(
 pub fn supported_features() -> Vec<(&'static str, i16, i16)> {
     let mut out: Vec<(&'static str, i16, i16)> =
         FEATURES.iter().map(|f| (f.name, 0, f.max_level())).collect();
-    out.push((
-        METADATA_VERSION,
-        MetadataVersion::MINIMUM.level(),
-        MetadataVersion::LATEST.level(),
-    ));
+    out.push((METADATA_VERSION, MetadataVersion::MINIMUM.level(), MetadataVersion::LATEST.level()));
     out.sort_unstable();
     out
 }

@@ -124,10 +124,7 @@ pub struct VersionedRecord {
 
 impl VersionedRecord {
     pub fn new(record: impl Into<Record>, version: i16) -> Self {
-        VersionedRecord {
-            record: record.into(),
-            version,
-        }
+        VersionedRecord { record: record.into(), version }
     }
 
     /// A record in its version 0.

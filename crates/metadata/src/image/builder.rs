@@ -13,10 +13,7 @@ pub struct ImageBuilder {
 
 impl ImageBuilder {
     pub fn new(image: MetadataImage) -> Self {
-        ImageBuilder {
-            complete: image,
-            in_transaction: None,
-        }
+        ImageBuilder { complete: image, in_transaction: None }
     }
 
     /// The last image outside of any transaction.
@@ -42,16 +39,12 @@ impl ImageBuilder {
                 self.in_transaction = Some(self.complete.clone());
             }
             Record::EndTransaction(_) => {
-                self.complete = self
-                    .in_transaction
-                    .take()
-                    .ok_or(ReplayError::Transaction("EndTransaction"))?;
+                self.complete =
+                    self.in_transaction.take().ok_or(ReplayError::Transaction("EndTransaction"))?;
             }
             Record::AbortTransaction(_) => {
-                let aborted = self
-                    .in_transaction
-                    .take()
-                    .ok_or(ReplayError::Transaction("AbortTransaction"))?;
+                let aborted =
+                    self.in_transaction.take().ok_or(ReplayError::Transaction("AbortTransaction"))?;
                 self.complete.provenance = aborted.provenance;
             }
             record => self.newest_mut().replay(record)?,

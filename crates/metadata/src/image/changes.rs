@@ -48,11 +48,7 @@ impl MetadataChanges {
             producer_ids: old.next_producer_id != new.next_producer_id,
             ..Default::default()
         };
-        for d in old
-            .topics
-            .topics_by_id()
-            .differences(new.topics.topics_by_id())
-        {
+        for d in old.topics.topics_by_id().differences(new.topics.topics_by_id()) {
             match d {
                 Difference::Added(_, t) => out.topics_created.push(t.clone()),
                 Difference::Removed(_, t) => out.topics_deleted.push(t.clone()),
@@ -64,8 +60,7 @@ impl MetadataChanges {
             }
         }
         for d in old.configs.resources().differences(new.configs.resources()) {
-            let (Difference::Added(k, _) | Difference::Removed(k, _) | Difference::Changed(k, ..)) =
-                d;
+            let (Difference::Added(k, _) | Difference::Removed(k, _) | Difference::Changed(k, ..)) = d;
             out.configs.push(k.clone());
         }
         for d in old.acls.entries.differences(&new.acls.entries) {
@@ -85,12 +80,7 @@ impl MetadataChanges {
             ids.dedup();
             ids.retain(|id| a.brokers.get(id) != b.brokers.get(id));
             out.brokers = ids;
-            let mut ids: Vec<i32> = a
-                .controllers
-                .keys()
-                .chain(b.controllers.keys())
-                .copied()
-                .collect();
+            let mut ids: Vec<i32> = a.controllers.keys().chain(b.controllers.keys()).copied().collect();
             ids.sort_unstable();
             ids.dedup();
             ids.retain(|id| a.controllers.get(id) != b.controllers.get(id));
@@ -118,9 +108,7 @@ fn changed_partitions(old: &TopicImage, new: &TopicImage) -> Vec<i32> {
         .differences(&new.partitions)
         .into_iter()
         .map(|d| match d {
-            Difference::Added(id, _)
-            | Difference::Removed(id, _)
-            | Difference::Changed(id, ..) => *id,
+            Difference::Added(id, _) | Difference::Removed(id, _) | Difference::Changed(id, ..) => *id,
         })
         .collect()
 }

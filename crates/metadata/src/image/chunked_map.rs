@@ -17,10 +17,7 @@ pub struct ChunkedMap<K, V> {
 
 impl<K, V> Default for ChunkedMap<K, V> {
     fn default() -> Self {
-        ChunkedMap {
-            chunks: Arc::default(),
-            len: 0,
-        }
+        ChunkedMap { chunks: Arc::default(), len: 0 }
     }
 }
 
@@ -100,10 +97,7 @@ impl<K, V> ChunkedMap<K, V> {
         let (chunk, i) = self.locate(key).unwrap_or_else(|at| at);
         let first = self.chunks.get(chunk).map_or(&[][..], |c| &c[i..]);
         let rest = self.chunks.get(chunk + 1..).unwrap_or(&[]);
-        first
-            .iter()
-            .chain(rest.iter().flat_map(|c| c.iter()))
-            .map(|(k, v)| (k, v))
+        first.iter().chain(rest.iter().flat_map(|c| c.iter())).map(|(k, v)| (k, v))
     }
 }
 
@@ -125,11 +119,7 @@ impl<K: Clone + Ord, V: Clone> ChunkedMap<K, V> {
                 entries.insert(i, (key, value));
                 if entries.len() > CHUNK_ENTRIES_MAX {
                     // Keys that arrive in order leave full chunks behind them.
-                    let at = if i + 1 == entries.len() {
-                        entries.len() - 1
-                    } else {
-                        entries.len() / 2
-                    };
+                    let at = if i + 1 == entries.len() { entries.len() - 1 } else { entries.len() / 2 };
                     let tail = entries.split_off(at);
                     chunks.insert(chunk + 1, Arc::new(tail));
                 }

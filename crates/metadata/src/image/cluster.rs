@@ -126,11 +126,7 @@ impl BrokerRegistration {
             rack: self.rack.clone(),
             fenced: self.fenced,
             in_controlled_shutdown: self.in_controlled_shutdown,
-            log_dirs: if directories {
-                self.directories.clone()
-            } else {
-                Vec::new()
-            },
+            log_dirs: if directories { self.directories.clone() } else { Vec::new() },
             cordoned_log_dirs: if version.is_cordoned_log_dirs_supported() {
                 self.cordoned_directories.clone()
             } else {
@@ -232,11 +228,7 @@ impl ClusterImage {
         self.brokers.get(&id).map(|b| b.epoch)
     }
 
-    fn broker_at_epoch(
-        &mut self,
-        id: i32,
-        epoch: i64,
-    ) -> Result<&mut BrokerRegistration, ReplayError> {
+    fn broker_at_epoch(&mut self, id: i32, epoch: i64) -> Result<&mut BrokerRegistration, ReplayError> {
         match self.brokers.get_mut(&id) {
             Some(b) if b.epoch == epoch => Ok(Arc::make_mut(b)),
             _ => Err(ReplayError::UnknownBroker { id, epoch }),
@@ -249,20 +241,12 @@ impl ClusterImage {
         Ok(())
     }
 
-    pub(crate) fn set_fenced(
-        &mut self,
-        id: i32,
-        epoch: i64,
-        fenced: bool,
-    ) -> Result<(), ReplayError> {
+    pub(crate) fn set_fenced(&mut self, id: i32, epoch: i64, fenced: bool) -> Result<(), ReplayError> {
         self.broker_at_epoch(id, epoch)?.fenced = fenced;
         Ok(())
     }
 
-    pub(crate) fn change(
-        &mut self,
-        r: &BrokerRegistrationChangeRecord,
-    ) -> Result<(), ReplayError> {
+    pub(crate) fn change(&mut self, r: &BrokerRegistrationChangeRecord) -> Result<(), ReplayError> {
         let broker = self.broker_at_epoch(r.broker_id, r.broker_epoch)?;
         match r.fenced {
             1 => broker.fenced = true,

@@ -44,10 +44,7 @@ pub struct ConfigResource {
 
 impl ConfigResource {
     pub fn new(kind: ResourceKind, name: impl Into<Str>) -> Self {
-        ConfigResource {
-            kind,
-            name: name.into(),
-        }
+        ConfigResource { kind, name: name.into() }
     }
 
     pub fn topic(name: impl Into<Str>) -> Self {
@@ -71,12 +68,7 @@ impl ConfigResource {
 impl fmt::Display for ConfigResource {
     /// As Java's `ConfigResource.toString`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "ConfigResource(type={}, name='{}')",
-            self.kind.name(),
-            self.name
-        )
+        write!(f, "ConfigResource(type={}, name='{}')", self.kind.name(), self.name)
     }
 }
 
@@ -113,10 +105,7 @@ impl ConfigsImage {
     }
 
     pub(crate) fn replay(&mut self, r: &ConfigRecord) {
-        let resource = ConfigResource {
-            kind: ResourceKind(r.resource_type),
-            name: r.resource_name.clone(),
-        };
+        let resource = ConfigResource { kind: ResourceKind(r.resource_type), name: r.resource_name.clone() };
         match &r.value {
             Some(value) => {
                 if !self.resources.contains_key(&resource) {

@@ -29,16 +29,15 @@ pub use cluster::{
     BrokerRegistration, ClusterImage, ControllerRegistration, NodeEndpoint, SupportedFeatures,
 };
 pub use configs::{ConfigMap, ConfigResource, ConfigsImage, ResourceKind};
-pub use quotas::{ClientQuotasImage, QuotaEntity};
 pub(crate) use quotas::quota_record;
+pub use quotas::{ClientQuotasImage, QuotaEntity};
 pub(crate) use security::acl_record;
 pub use security::{
-    AccessControlEntry, AclsImage, DelegationToken, DelegationTokensImage, ScramCredential,
-    ScramImage, ScramMechanism,
+    AccessControlEntry, AclsImage, DelegationToken, DelegationTokensImage, ScramCredential, ScramImage,
+    ScramMechanism,
 };
 pub use topics::{
-    LeaderRecoveryState, NO_LEADER, NO_LEADER_CHANGE, PartitionRegistration, TopicImage,
-    TopicsImage,
+    LeaderRecoveryState, NO_LEADER, NO_LEADER_CHANGE, PartitionRegistration, TopicImage, TopicsImage,
 };
 
 use crate::features::{ELR_VERSION, METADATA_VERSION, MetadataVersion};
@@ -73,11 +72,7 @@ pub struct Provenance {
 
 impl Default for Provenance {
     fn default() -> Self {
-        Provenance {
-            last_offset: -1,
-            last_epoch: -1,
-            last_timestamp_ms: -1,
-        }
+        Provenance { last_offset: -1, last_epoch: -1, last_timestamp_ms: -1 }
     }
 }
 
@@ -123,11 +118,7 @@ impl FeaturesImage {
 
     fn write(&self, out: &mut Vec<VersionedRecord>) {
         let mut push = |name: Str, feature_level: i16| {
-            out.push(VersionedRecord::v0(FeatureLevelRecord {
-                name,
-                feature_level,
-                ..Default::default()
-            }));
+            out.push(VersionedRecord::v0(FeatureLevelRecord { name, feature_level, ..Default::default() }));
         };
         if let Some(version) = self.metadata_version {
             push(Str::from_static(METADATA_VERSION), version.level());
@@ -190,14 +181,10 @@ impl MetadataImage {
             Record::RegisterController(r) => {
                 let controller = ControllerRegistration::from_record(r);
                 let cluster = Arc::make_mut(&mut self.cluster);
-                cluster
-                    .controllers
-                    .insert(controller.id, Arc::new(controller));
+                cluster.controllers.insert(controller.id, Arc::new(controller));
             }
             Record::UnregisterController(r) => {
-                Arc::make_mut(&mut self.cluster)
-                    .controllers
-                    .remove(&r.controller_id);
+                Arc::make_mut(&mut self.cluster).controllers.remove(&r.controller_id);
             }
             Record::Topic(r) => self.topics.replay_topic(r),
             Record::Partition(r) => self.topics.replay_partition(r)?,
@@ -219,15 +206,11 @@ impl MetadataImage {
             }
             Record::DelegationToken(r) => Arc::make_mut(&mut self.delegation_tokens).replay(r),
             Record::RemoveDelegationToken(r) => {
-                Arc::make_mut(&mut self.delegation_tokens)
-                    .tokens
-                    .remove(&r.token_id);
+                Arc::make_mut(&mut self.delegation_tokens).tokens.remove(&r.token_id);
             }
             // A log that once lived beside ZooKeeper still has its state.
             Record::NoOp(_) | Record::ZkMigrationState(_) => {}
-            Record::BeginTransaction(_)
-            | Record::EndTransaction(_)
-            | Record::AbortTransaction(_) => {}
+            Record::BeginTransaction(_) | Record::EndTransaction(_) | Record::AbortTransaction(_) => {}
         }
         Ok(())
     }

@@ -2,9 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use ottla_protocol::messages::metadata_record::client_quota_record::{
-    ClientQuotaRecord, EntityData,
-};
+use ottla_protocol::messages::metadata_record::client_quota_record::{ClientQuotaRecord, EntityData};
 use ottla_protocol::types::Str;
 
 use crate::record::VersionedRecord;
@@ -20,16 +18,10 @@ pub struct ClientQuotasImage {
 
 impl ClientQuotasImage {
     pub(crate) fn replay(&mut self, r: &ClientQuotaRecord) {
-        let entity: QuotaEntity = r
-            .entity
-            .iter()
-            .map(|e| (e.entity_type.clone(), e.entity_name.clone()))
-            .collect();
+        let entity: QuotaEntity =
+            r.entity.iter().map(|e| (e.entity_type.clone(), e.entity_name.clone())).collect();
         if !r.remove {
-            self.entities
-                .entry(entity)
-                .or_default()
-                .insert(r.key.clone(), r.value);
+            self.entities.entry(entity).or_default().insert(r.key.clone(), r.value);
             return;
         }
         if let Some(quotas) = self.entities.get_mut(&entity) {

@@ -96,9 +96,7 @@ impl ScramMechanism {
     }
 
     pub fn from_name(name: &str) -> Option<Self> {
-        [ScramMechanism::Sha256, ScramMechanism::Sha512]
-            .into_iter()
-            .find(|m| m.name() == name)
+        [ScramMechanism::Sha256, ScramMechanism::Sha512].into_iter().find(|m| m.name() == name)
     }
 }
 
@@ -132,8 +130,7 @@ impl ScramImage {
             server_key: r.server_key.clone(),
             iterations: r.iterations,
         };
-        self.credentials
-            .insert((mechanism, r.name.clone()), credential);
+        self.credentials.insert((mechanism, r.name.clone()), credential);
     }
 
     pub(crate) fn replay_removal(&mut self, mechanism: i8, user: &Str) {

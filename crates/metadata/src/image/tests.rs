@@ -12,12 +12,7 @@ fn id(n: u64) -> Uuid {
 }
 
 fn topic(name: &str, n: u64) -> Record {
-    topic_record::TopicRecord {
-        name: name.into(),
-        topic_id: id(n),
-        ..Default::default()
-    }
-    .into()
+    topic_record::TopicRecord { name: name.into(), topic_id: id(n), ..Default::default() }.into()
 }
 
 fn partition(n: u64, p: i32) -> Record {
@@ -36,12 +31,8 @@ fn partition(n: u64, p: i32) -> Record {
 }
 
 fn feature(name: &str, level: i16) -> Record {
-    feature_level_record::FeatureLevelRecord {
-        name: name.into(),
-        feature_level: level,
-        ..Default::default()
-    }
-    .into()
+    feature_level_record::FeatureLevelRecord { name: name.into(), feature_level: level, ..Default::default() }
+        .into()
 }
 
 fn config(kind: ResourceKind, resource: &str, name: &str, value: Option<&str>) -> Record {
@@ -86,12 +77,7 @@ fn everything() -> Vec<Record> {
         feature("group.version", 1),
         register(1, 5),
         register(2, 6),
-        unfence_broker_record::UnfenceBrokerRecord {
-            id: 1,
-            epoch: 5,
-            ..Default::default()
-        }
-        .into(),
+        unfence_broker_record::UnfenceBrokerRecord { id: 1, epoch: 5, ..Default::default() }.into(),
         register_controller_record::RegisterControllerRecord {
             controller_id: 1,
             incarnation_id: id(300),
@@ -125,11 +111,7 @@ fn everything() -> Vec<Record> {
             ..Default::default()
         }
         .into(),
-        producer_ids_record::ProducerIdsRecord {
-            next_producer_id: 1000,
-            ..Default::default()
-        }
-        .into(),
+        producer_ids_record::ProducerIdsRecord { next_producer_id: 1000, ..Default::default() }.into(),
         access_control_entry_record::AccessControlEntryRecord {
             id: id(400),
             principal: "User:a".into(),
@@ -194,13 +176,7 @@ fn changes_are_found() {
     let mut apply = |r: Record| new.replay(&r).unwrap();
     apply(topic("c", 3));
     apply(partition(3, 0));
-    apply(
-        remove_topic_record::RemoveTopicRecord {
-            topic_id: id(1),
-            ..Default::default()
-        }
-        .into(),
-    );
+    apply(remove_topic_record::RemoveTopicRecord { topic_id: id(1), ..Default::default() }.into());
     apply(partition(2, 1));
     apply(
         partition_change_record::PartitionChangeRecord {
@@ -211,14 +187,7 @@ fn changes_are_found() {
         }
         .into(),
     );
-    apply(
-        fence_broker_record::FenceBrokerRecord {
-            id: 1,
-            epoch: 5,
-            ..Default::default()
-        }
-        .into(),
-    );
+    apply(fence_broker_record::FenceBrokerRecord { id: 1, epoch: 5, ..Default::default() }.into());
     let c = MetadataChanges::between(&old, &new);
     assert_eq!(&*c.topics_created[0].name, "c");
     assert_eq!(&*c.topics_deleted[0].name, "a");
@@ -234,21 +203,12 @@ fn changes_are_found() {
 fn a_name_can_be_used_again() {
     let mut image = build(&everything());
     image
-        .replay(
-            &remove_topic_record::RemoveTopicRecord {
-                topic_id: id(1),
-                ..Default::default()
-            }
-            .into(),
-        )
+        .replay(&remove_topic_record::RemoveTopicRecord { topic_id: id(1), ..Default::default() }.into())
         .unwrap();
     assert!(image.topics.by_name("a").is_none());
     image.replay(&topic("a", 9)).unwrap();
     assert_eq!(image.topics.id_of("a"), Some(id(9)));
-    assert_eq!(
-        image.replay(&partition(1, 0)),
-        Err(ReplayError::UnknownTopic { id: id(1) })
-    );
+    assert_eq!(image.replay(&partition(1, 0)), Err(ReplayError::UnknownTopic { id: id(1) }));
 }
 
 #[test]
@@ -273,9 +233,7 @@ fn an_aborted_transaction_leaves_no_trace() {
 #[test]
 fn clearing_elr_touches_only_what_has_any() {
     let mut image = build(&everything());
-    image
-        .replay(&clear_elr_record::ClearElrRecord::default().into())
-        .unwrap();
+    image.replay(&clear_elr_record::ClearElrRecord::default().into()).unwrap();
     let a = image.topics.by_name("a").unwrap();
     assert!(a.partition(1).unwrap().elr.is_empty());
     assert_eq!(a.partition(1).unwrap().partition_epoch, 2);
@@ -285,9 +243,7 @@ fn clearing_elr_touches_only_what_has_any() {
 #[test]
 fn values_removed_leave_no_empty_resource() {
     let mut image = build(&everything());
-    image
-        .replay(&config(ResourceKind::TOPIC, "a", "retention.ms", None))
-        .unwrap();
+    image.replay(&config(ResourceKind::TOPIC, "a", "retention.ms", None)).unwrap();
     assert!(image.configs.topic("a").is_none());
 }
 
@@ -296,20 +252,11 @@ fn frames() {
     let noop = VersionedRecord::v0(no_op_record::NoOpRecord::default());
     assert_eq!(&noop.encode().unwrap()[..], [1, 20, 0, 0]);
     assert_eq!(VersionedRecord::decode(&[1, 20, 0, 0]), Ok(noop));
-    assert_eq!(
-        VersionedRecord::decode(&[2, 20, 0, 0]),
-        Err(RecordError::FrameVersion(2))
-    );
-    assert_eq!(
-        VersionedRecord::decode(&[1, 99, 0, 0]),
-        Err(RecordError::UnknownType(99))
-    );
+    assert_eq!(VersionedRecord::decode(&[2, 20, 0, 0]), Err(RecordError::FrameVersion(2)));
+    assert_eq!(VersionedRecord::decode(&[1, 99, 0, 0]), Err(RecordError::UnknownType(99)));
     assert_eq!(
         VersionedRecord::decode(&[1, 20, 9, 0]),
-        Err(RecordError::UnknownVersion {
-            kind: 20,
-            version: 9
-        })
+        Err(RecordError::UnknownVersion { kind: 20, version: 9 })
     );
 }
 

@@ -187,12 +187,7 @@ impl TopicImage {
         self.partitions.get(&id)
     }
 
-    pub(crate) fn write(
-        &self,
-        version: MetadataVersion,
-        elr_enabled: bool,
-        out: &mut Vec<VersionedRecord>,
-    ) {
+    pub(crate) fn write(&self, version: MetadataVersion, elr_enabled: bool, out: &mut Vec<VersionedRecord>) {
         out.push(VersionedRecord::v0(TopicRecord {
             name: self.name.clone(),
             topic_id: self.id,
@@ -251,13 +246,8 @@ impl TopicsImage {
     }
 
     /// In order of names, from `name` on.
-    pub fn iter_from_name<'a>(
-        &'a self,
-        name: &str,
-    ) -> impl Iterator<Item = &'a Arc<TopicImage>> + use<'a> {
-        self.by_name
-            .range_from(name)
-            .filter_map(|(_, id)| self.by_id.get(id))
+    pub fn iter_from_name<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a Arc<TopicImage>> + use<'a> {
+        self.by_name.range_from(name).filter_map(|(_, id)| self.by_id.get(id))
     }
 
     pub(crate) fn topics_by_id(&self) -> &ChunkedMap<Uuid, Arc<TopicImage>> {
@@ -265,50 +255,34 @@ impl TopicsImage {
     }
 
     pub(crate) fn replay_topic(&mut self, r: &TopicRecord) {
-        let topic = TopicImage {
-            name: r.name.clone(),
-            id: r.topic_id,
-            partitions: ChunkedMap::new(),
-        };
+        let topic = TopicImage { name: r.name.clone(), id: r.topic_id, partitions: ChunkedMap::new() };
         self.by_name.insert(topic.name.clone(), topic.id);
         self.by_id.insert(topic.id, Arc::new(topic));
     }
 
     fn topic_mut(&mut self, id: &Uuid) -> Result<&mut TopicImage, ReplayError> {
-        self.by_id
-            .get_mut(id)
-            .map(Arc::make_mut)
-            .ok_or(ReplayError::UnknownTopic { id: *id })
+        self.by_id.get_mut(id).map(Arc::make_mut).ok_or(ReplayError::UnknownTopic { id: *id })
     }
 
     pub(crate) fn replay_partition(&mut self, r: &PartitionRecord) -> Result<(), ReplayError> {
         let partition = Arc::new(PartitionRegistration::from_record(r));
-        self.topic_mut(&r.topic_id)?
-            .partitions
-            .insert(r.partition_id, partition);
+        self.topic_mut(&r.topic_id)?.partitions.insert(r.partition_id, partition);
         Ok(())
     }
 
     pub(crate) fn replay_change(&mut self, r: &PartitionChangeRecord) -> Result<(), ReplayError> {
         let topic = self.topic_mut(&r.topic_id)?;
-        let partition =
-            topic
-                .partitions
-                .get_mut(&r.partition_id)
-                .ok_or(ReplayError::UnknownPartition {
-                    id: r.topic_id,
-                    partition: r.partition_id,
-                })?;
+        let partition = topic
+            .partitions
+            .get_mut(&r.partition_id)
+            .ok_or(ReplayError::UnknownPartition { id: r.topic_id, partition: r.partition_id })?;
         Arc::make_mut(partition).merge(r);
         Ok(())
     }
 
     /// The name of the topic that is gone.
     pub(crate) fn replay_removal(&mut self, id: &Uuid) -> Result<Str, ReplayError> {
-        let topic = self
-            .by_id
-            .remove(id)
-            .ok_or(ReplayError::UnknownTopic { id: *id })?;
+        let topic = self.by_id.remove(id).ok_or(ReplayError::UnknownTopic { id: *id })?;
         // The name may stand for a younger topic by now.
         if self.by_name.get(&*topic.name) == Some(id) {
             self.by_name.remove(&*topic.name);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::listeners::normalised_listener;
 use super::static_config::StaticConfig;
-use super::table::{ConfigDefault, DynamicMode, broker_key, listener_key_base};
+use super::table::{DynamicMode, broker_key, listener_key_base};
 use super::value::{ConfigError, ConfigValue, java_list, parse_value};
 
 /// TLS keys, which can be changed only for one listener (`SslConfigs.RECONFIGURABLE_CONFIGS`).
@@ -22,11 +22,8 @@ const LISTENER_ONLY: &[&str] = &[
 ];
 
 /// Keys of a listener that may also be set for the whole cluster.
-const CLUSTER_LEVEL_LISTENER_KEYS: &[&str] = &[
-    "max.connections",
-    "max.connection.creation.rate",
-    "num.network.threads",
-];
+const CLUSTER_LEVEL_LISTENER_KEYS: &[&str] =
+    &["max.connections", "max.connection.creation.rate", "num.network.threads"];
 
 const THREAD_KEYS: &[&str] = &[
     "background.threads",
@@ -55,9 +52,8 @@ pub fn validate_broker_change(
     props: &BTreeMap<String, String>,
 ) -> Result<(), ConfigError> {
     let names: Vec<&str> = props.keys().map(String::as_str).collect();
-    let matching = |test: &dyn Fn(&str) -> bool| -> Vec<&str> {
-        names.iter().copied().filter(|n| test(n)).collect()
-    };
+    let matching =
+        |test: &dyn Fn(&str) -> bool| -> Vec<&str> { names.iter().copied().filter(|n| test(n)).collect() };
     refuse(
         matching(&|n| broker_key(n).is_some_and(|k| !k.is_dynamic() && !n.starts_with("ottla."))),
         "Cannot update these configs dynamically",
@@ -113,22 +109,15 @@ pub fn validate_thread_count(name: &str, new: i32, current: i32) -> Result<(), C
         return fail("value should be at least 1".to_owned());
     }
     if new < current / 2 {
-        return fail(format!(
-            "value should be at least half the current value {current}"
-        ));
+        return fail(format!("value should be at least half the current value {current}"));
     }
     if new > current.saturating_mul(2) {
-        return fail(format!(
-            "value should not be greater than double the current value {current}"
-        ));
+        return fail(format!("value should not be greater than double the current value {current}"));
     }
     Ok(())
 }
 
-fn check_cordoned(
-    current: &StaticConfig,
-    parsed: &[(&str, ConfigValue)],
-) -> Result<(), ConfigError> {
+fn check_cordoned(current: &StaticConfig, parsed: &[(&str, ConfigValue)]) -> Result<(), ConfigError> {
     for (name, value) in parsed {
         let ("cordoned.log.dirs", ConfigValue::List(dirs)) = (*name, value) else {
             continue;
@@ -150,21 +139,17 @@ fn check_cordoned(
     Ok(())
 }
 
-fn check_listeners(
-    current: &StaticConfig,
-    parsed: &[(&str, ConfigValue)],
-) -> Result<(), ConfigError> {
+fn check_listeners(current: &StaticConfig, parsed: &[(&str, ConfigValue)]) -> Result<(), ConfigError> {
     for (name, value) in parsed {
         let ("listeners", ConfigValue::List(entries)) = (*name, value) else {
             continue;
         };
         let listeners =
             super::listeners::parse_endpoints(entries, &current.listener_security_protocols, true)?;
-        let missing = current.advertised_broker_listeners.iter().any(|a| {
-            !listeners
-                .iter()
-                .any(|l| l.listener == normalised_listener(&a.listener))
-        });
+        let missing = current
+            .advertised_broker_listeners
+            .iter()
+            .any(|a| !listeners.iter().any(|l| l.listener == normalised_listener(&a.listener)));
         if missing {
             return Err(wrap(ConfigError::Rule(
                 "Advertised listeners must be a subset of listeners".to_owned(),
@@ -172,12 +157,4 @@ fn check_listeners(
         }
     }
     Ok(())
-}
-
-/// The text of a key's default, for the lowest rank of DescribeConfigs synonyms.
-pub(crate) fn default_text(name: &str) -> Option<&'static str> {
-    match broker_key(name)?.default {
-        ConfigDefault::Value(text) => Some(text),
-        ConfigDefault::Null | ConfigDefault::Required => None,
-    }
 }

@@ -1,13 +1,7 @@
 //! The table of keys of client metrics subscriptions.
 
 use super::table::{
-    ConfigDefault::{Null, Required, Value},
-    ConfigKey,
-    ConfigType::*,
-    DynamicMode::*,
-    Importance::*,
-    Validator::*,
-    key,
+    ConfigDefault::Value, ConfigKey, ConfigType::*, DynamicMode::*, Importance::*, Validator::*, key,
 };
 
 /// Sorted by name. One row: name, type, default, validator, importance, dynamic mode, internal, what it does.

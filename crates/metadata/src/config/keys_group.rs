@@ -1,7 +1,7 @@
 //! The table of keys of groups.
 
 use super::table::{
-    ConfigDefault::{Null, Required, Value},
+    ConfigDefault::{Null, Value},
     ConfigKey,
     ConfigType::*,
     DynamicMode::*,

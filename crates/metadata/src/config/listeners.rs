@@ -58,10 +58,7 @@ impl SecurityProtocol {
     }
 
     pub fn uses_sasl(self) -> bool {
-        matches!(
-            self,
-            SecurityProtocol::SaslPlaintext | SecurityProtocol::SaslSsl
-        )
+        matches!(self, SecurityProtocol::SaslPlaintext | SecurityProtocol::SaslSsl)
     }
 }
 
@@ -117,18 +114,16 @@ fn split_address(address: &str) -> Option<(&str, &str)> {
         None => host,
     };
     let valid = !host.is_empty()
-        && host
-            .bytes()
-            .all(|c| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'.' | b'_' | b':' | b'%'));
+        && host.bytes().all(|c| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'.' | b'_' | b':' | b'%'));
     valid.then_some((host, port))
 }
 
 /// `Utils.validHostPattern`.
 pub fn is_valid_host_pattern(host: &str) -> bool {
     !host.is_empty()
-        && host.bytes().all(|c| {
-            c.is_ascii_alphanumeric() || matches!(c, b'-' | b'%' | b'.' | b'_' | b'~' | b':')
-        })
+        && host
+            .bytes()
+            .all(|c| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'%' | b'.' | b'_' | b'~' | b':'))
 }
 
 /// `listener.security.protocol.map` and the like: `a:b,c:d`.
@@ -155,10 +150,7 @@ pub fn parse_endpoints(
     distinct_ports: bool,
 ) -> Result<Vec<Endpoint>, ConfigError> {
     endpoints(entries, protocols, distinct_ports).map_err(|reason| {
-        ConfigError::Rule(format!(
-            "Error creating broker listeners from '{}': {reason}",
-            java_list(entries)
-        ))
+        ConfigError::Rule(format!("Error creating broker listeners from '{}': {reason}", java_list(entries)))
     })
 }
 
@@ -176,9 +168,8 @@ fn endpoints(
             Some(inner) => inner.strip_suffix(']').ok_or_else(unable)?,
             None => host,
         };
-        let host_ok = host
-            .bytes()
-            .all(|c| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'%' | b'.' | b'_' | b':'));
+        let host_ok =
+            host.bytes().all(|c| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'%' | b'.' | b'_' | b':'));
         if name.is_empty() || !host_ok || port.is_empty() {
             return Err(unable());
         }
@@ -201,17 +192,11 @@ fn endpoints(
     Ok(out)
 }
 
-fn check_distinct(
-    endpoints: &[Endpoint],
-    entries: &[String],
-    distinct_ports: bool,
-) -> Result<(), String> {
+fn check_distinct(endpoints: &[Endpoint], entries: &[String], distinct_ports: bool) -> Result<(), String> {
     let shown = java_list(entries);
     for (i, a) in endpoints.iter().enumerate() {
         if endpoints[..i].iter().any(|b| b.listener == a.listener) {
-            return Err(format!(
-                "Each listener must have a different name, listeners: {shown}"
-            ));
+            return Err(format!("Each listener must have a different name, listeners: {shown}"));
         }
     }
     if !distinct_ports {
@@ -230,9 +215,7 @@ fn check_distinct(
         let with_ip: Vec<_> = same.iter().filter_map(|e| family(e)).collect();
         let without_ip = same.len() - with_ip.len();
         if without_ip > 1 {
-            return Err(format!(
-                "Each listener must have a different port, listeners: {shown}"
-            ));
+            return Err(format!("Each listener must have a different port, listeners: {shown}"));
         }
         match with_ip.as_slice() {
             [] => {}

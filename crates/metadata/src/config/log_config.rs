@@ -184,8 +184,7 @@ impl LogConfig {
             remote_copy_lag_ms: v.long("remote.copy.lag.ms"),
             remote_copy_lag_bytes: v.long("remote.copy.lag.bytes"),
             leader_replication_throttled_replicas: v.list("leader.replication.throttled.replicas"),
-            follower_replication_throttled_replicas: v
-                .list("follower.replication.throttled.replicas"),
+            follower_replication_throttled_replicas: v.list("follower.replication.throttled.replicas"),
             errors_deadletterqueue_group_enable: v.bool("errors.deadletterqueue.group.enable"),
         }
     }
@@ -201,15 +200,11 @@ pub fn validate_topic_config<'a>(
 ) -> Result<(), ConfigError> {
     for (name, text) in new {
         let Some(key) = topic_key(name) else {
-            return Err(ConfigError::InvalidConfiguration(format!(
-                "Unknown topic config name: {name}"
-            )));
+            return Err(ConfigError::InvalidConfiguration(format!("Unknown topic config name: {name}")));
         };
         parse_value(key, text)?;
     }
-    let c = LogConfig::resolve(broker, |name| {
-        new.iter().find(|(n, _)| *n == name).map(|(_, v)| *v)
-    });
+    let c = LogConfig::resolve(broker, |name| new.iter().find(|(n, _)| *n == name).map(|(_, v)| *v));
     if c.min_compaction_lag_ms > c.max_compaction_lag_ms {
         return Err(ConfigError::InvalidConfiguration(format!(
             "conflict topic config setting min.compaction.lag.ms ({}) > max.compaction.lag.ms ({})",
@@ -233,11 +228,7 @@ pub fn validate_topic_config<'a>(
     Ok(())
 }
 
-fn validate_remote(
-    broker: &StaticConfig,
-    c: &LogConfig,
-    new: &[(&str, &str)],
-) -> Result<(), ConfigError> {
+fn validate_remote(broker: &StaticConfig, c: &LogConfig, new: &[(&str, &str)]) -> Result<(), ConfigError> {
     if !broker.get_bool("remote.log.storage.system.enable") {
         return Err(ConfigError::Rule(
             "Tiered Storage functionality is disabled in the broker. Topic cannot be configured with remote \
@@ -245,10 +236,7 @@ fn validate_remote(
                 .to_owned(),
         ));
     }
-    let has_policy = c.compact
-        || !new
-            .iter()
-            .all(|(n, v)| *n != "cleanup.policy" || !v.contains("compact"));
+    let has_policy = c.compact || !new.iter().all(|(n, v)| *n != "cleanup.policy" || !v.contains("compact"));
     if has_policy {
         return Err(ConfigError::Rule(
             "Remote log storage only supports topics with cleanup.policy=delete or cleanup.policy being an \
@@ -278,18 +266,8 @@ fn validate_remote(
     )?;
     if c.remote_log_copy_disable {
         for (local, total, local_name, name) in [
-            (
-                c.local_retention_bytes,
-                c.retention_bytes,
-                "local.retention.bytes",
-                "retention.bytes",
-            ),
-            (
-                c.local_retention_ms,
-                c.retention_ms,
-                "local.retention.ms",
-                "retention.ms",
-            ),
+            (c.local_retention_bytes, c.retention_bytes, "local.retention.bytes", "retention.bytes"),
+            (c.local_retention_ms, c.retention_ms, "local.retention.ms", "retention.ms"),
         ] {
             if local != -2 && local != total {
                 return Err(ConfigError::InvalidConfiguration(format!(
@@ -332,11 +310,7 @@ fn local_within_total(
     Ok(())
 }
 
-fn lag_within_local(
-    (name, lag): (&str, i64),
-    local_name: &str,
-    local: i64,
-) -> Result<(), ConfigError> {
+fn lag_within_local((name, lag): (&str, i64), local_name: &str, local: i64) -> Result<(), ConfigError> {
     if lag > 0 && local >= 0 && lag > local {
         return Err(ConfigError::invalid(
             name,

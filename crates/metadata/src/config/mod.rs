@@ -30,12 +30,8 @@ pub use listeners::{Endpoint, SecurityProtocol};
 pub use log_config::{LogConfig, TimestampType, topic_default, validate_topic_config};
 pub use properties::{MalformedEscape, Property, escape_property, parse_properties};
 pub use providers::{ProviderKind, Resolver};
-pub use resources::{
-    parse_matching_patterns, validate_client_metrics_config, validate_group_config,
-};
-pub use static_config::{
-    ConfigWarning, Origin, RawConfig, RawEntry, Roles, StartError, StaticConfig,
-};
+pub use resources::{parse_matching_patterns, validate_client_metrics_config, validate_group_config};
+pub use static_config::{ConfigWarning, Origin, RawConfig, RawEntry, Roles, StartError, StaticConfig};
 pub use table::{ConfigKey, ConfigType};
 pub use value::{
     ConfigError, ConfigValue, VoterAddress, default_value, java_list, parse_bootstrap_server,

@@ -46,11 +46,7 @@ fn logical_lines(text: &str) -> Vec<(u32, String)> {
         }
         let backslashes = content.bytes().rev().take_while(|b| *b == b'\\').count();
         let continued = backslashes % 2 == 1;
-        let part = if continued {
-            &content[..content.len() - 1]
-        } else {
-            content
-        };
+        let part = if continued { &content[..content.len() - 1] } else { content };
         let (_, joined) = current.get_or_insert_with(|| (i as u32 + 1, String::new()));
         joined.push_str(part);
         if !continued && let Some(done) = current.take() {

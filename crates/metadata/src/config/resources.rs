@@ -10,10 +10,7 @@ fn invalid<T>(text: String) -> Result<T, ConfigError> {
 
 /// Checks the whole configuration that a group would have (`GroupConfig.validate`). `broker` gives
 /// the bounds.
-pub fn validate_group_config(
-    broker: &StaticConfig,
-    new: &[(&str, &str)],
-) -> Result<(), ConfigError> {
+pub fn validate_group_config(broker: &StaticConfig, new: &[(&str, &str)]) -> Result<(), ConfigError> {
     const TAGS: &str = "streams.rack.aware.assignment.tags";
     for (name, _) in new {
         if group_key(name).is_none() {
@@ -33,20 +30,17 @@ pub fn validate_group_config(
         }
     }
     let get = |name: &str| {
-        parsed
-            .iter()
-            .find(|(n, _)| *n == name)
-            .and_then(|(_, v)| match v {
-                ConfigValue::Int(v) => Some(*v),
-                _ => None,
-            })
+        parsed.iter().find(|(n, _)| *n == name).and_then(|(_, v)| match v {
+            ConfigValue::Int(v) => Some(*v),
+            _ => None,
+        })
     };
     let range = |name: &str, low: &str, high: &str| {
         let (low, high) = (broker.get_int(low), broker.get_int(high));
         match get(name) {
-            Some(v) if v < low || v > high => invalid(format!(
-                "{name} must be in the range {low} to {high} inclusive."
-            )),
+            Some(v) if v < low || v > high => {
+                invalid(format!("{name} must be in the range {low} to {high} inclusive."))
+            }
             _ => Ok(()),
         }
     };
@@ -59,11 +53,7 @@ pub fn validate_group_config(
     };
     for kind in ["consumer", "share", "streams"] {
         let ranged: &[&str] = match kind {
-            "consumer" => &[
-                "heartbeat.interval.ms",
-                "session.timeout.ms",
-                "assignment.interval.ms",
-            ],
+            "consumer" => &["heartbeat.interval.ms", "session.timeout.ms", "assignment.interval.ms"],
             "share" => &[
                 "heartbeat.interval.ms",
                 "session.timeout.ms",
@@ -82,10 +72,7 @@ pub fn validate_group_config(
             )?;
         }
     }
-    most(
-        "streams.num.standby.replicas",
-        "group.streams.max.standby.replicas",
-    )?;
+    most("streams.num.standby.replicas", "group.streams.max.standby.replicas")?;
     range(
         "streams.assignment.interval.ms",
         "group.streams.min.assignment.interval.ms",
@@ -95,14 +82,9 @@ pub fn validate_group_config(
     if let Some(v) = get("streams.task.offset.interval.ms")
         && v < least
     {
-        return invalid(format!(
-            "streams.task.offset.interval.ms must be greater than or equal to {least}"
-        ));
+        return invalid(format!("streams.task.offset.interval.ms must be greater than or equal to {least}"));
     }
-    most(
-        "streams.num.warmup.replicas",
-        "group.streams.max.warmup.replicas",
-    )?;
+    most("streams.num.warmup.replicas", "group.streams.max.warmup.replicas")?;
     check_assignor(broker, &parsed)?;
     for kind in ["consumer", "share", "streams"] {
         let session = format!("{kind}.session.timeout.ms");
@@ -110,8 +92,7 @@ pub fn validate_group_config(
         if get(&session).is_none() && get(&heartbeat).is_none() {
             continue;
         }
-        let effective =
-            |name: &str| get(name).unwrap_or_else(|| broker.get_int(&format!("group.{name}")));
+        let effective = |name: &str| get(name).unwrap_or_else(|| broker.get_int(&format!("group.{name}")));
         if effective(&session) <= effective(&heartbeat) {
             return invalid(format!("{session} must be greater than {heartbeat}"));
         }
@@ -125,10 +106,7 @@ pub fn validate_group_config(
     }
 }
 
-fn check_assignor(
-    broker: &StaticConfig,
-    parsed: &[(&str, ConfigValue)],
-) -> Result<(), ConfigError> {
+fn check_assignor(broker: &StaticConfig, parsed: &[(&str, ConfigValue)]) -> Result<(), ConfigError> {
     const NAME: &str = "streams.assignor.name";
     let registered = broker.get_list("group.streams.assignors");
     match parsed.iter().find(|(n, _)| *n == NAME) {
@@ -153,9 +131,8 @@ const MATCH_PARAMETERS: &[&str] = &[
 pub fn parse_matching_patterns(patterns: &[String]) -> Result<Vec<(&str, &str)>, ConfigError> {
     let mut out = Vec::with_capacity(patterns.len());
     for pattern in patterns {
-        let illegal = || {
-            ConfigError::InvalidConfiguration(format!("Illegal client matching pattern: {pattern}"))
-        };
+        let illegal =
+            || ConfigError::InvalidConfiguration(format!("Illegal client matching pattern: {pattern}"));
         // As Java's split does, trailing empty parts do not count.
         let (name, value) = pattern.split_once('=').ok_or_else(illegal)?;
         let value = value.trim_end_matches('=');
@@ -195,20 +172,13 @@ fn is_balanced(pattern: &str) -> bool {
 }
 
 /// Checks the whole configuration that a subscription would have (`ClientMetricsConfigs.validate`).
-pub fn validate_client_metrics_config(
-    subscription: &str,
-    new: &[(&str, &str)],
-) -> Result<(), ConfigError> {
+pub fn validate_client_metrics_config(subscription: &str, new: &[(&str, &str)]) -> Result<(), ConfigError> {
     if subscription.is_empty() {
-        return Err(ConfigError::InvalidRequest(
-            "Subscription name can't be empty".to_owned(),
-        ));
+        return Err(ConfigError::InvalidRequest("Subscription name can't be empty".to_owned()));
     }
     for (name, _) in new {
         if client_metrics_key(name).is_none() {
-            return Err(ConfigError::InvalidRequest(format!(
-                "Unknown client metrics configuration: {name}"
-            )));
+            return Err(ConfigError::InvalidRequest(format!("Unknown client metrics configuration: {name}")));
         }
     }
     for (name, text) in new {
@@ -224,9 +194,7 @@ pub fn validate_client_metrics_config(
             ("match", ConfigValue::List(patterns)) => {
                 for (name, pattern) in parse_matching_patterns(&patterns)? {
                     if !is_balanced(pattern) {
-                        return invalid(format!(
-                            "Illegal client matching pattern: {name}={pattern}"
-                        ));
+                        return invalid(format!("Illegal client matching pattern: {name}={pattern}"));
                     }
                 }
             }

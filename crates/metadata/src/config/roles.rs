@@ -4,8 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::listeners::{
-    Endpoint, SecurityProtocol, is_valid_host_pattern, normalised_listener, parse_csv_map,
-    parse_endpoints,
+    Endpoint, SecurityProtocol, is_valid_host_pattern, normalised_listener, parse_csv_map, parse_endpoints,
 };
 use super::static_config::{ConfigWarning, Roles, StaticConfig};
 use super::value::{ConfigError, ConfigValue, parse_bootstrap_server, parse_voters};
@@ -32,10 +31,7 @@ pub(super) fn resolve_topology(
         values: values.to_vec(),
         explicit: explicit.clone(),
         warnings: Vec::new(),
-        roles: Roles {
-            broker: false,
-            controller: false,
-        },
+        roles: Roles { broker: false, controller: false },
         node_id: 0,
         log_dirs: Vec::new(),
         metadata_log_dir: String::new(),
@@ -75,20 +71,12 @@ pub(super) fn resolve_topology(
     };
     c.controller_listener_names = c.get_list("controller.listener.names").to_vec();
     c.listener_security_protocols = security_protocols(&c)?;
-    c.listeners = parse_endpoints(
-        c.get_list("listeners"),
-        &c.listener_security_protocols,
-        true,
-    )?;
-    (
-        c.inter_broker_listener_name,
-        c.inter_broker_security_protocol,
-    ) = inter_broker_listener(&c)?;
+    c.listeners = parse_endpoints(c.get_list("listeners"), &c.listener_security_protocols, true)?;
+    (c.inter_broker_listener_name, c.inter_broker_security_protocol) = inter_broker_listener(&c)?;
     let voters = c.get_list("controller.quorum.voters").to_vec();
     c.quorum_voters = parse_voters(&voters, false)?;
     for entry in c.get_list("controller.quorum.bootstrap.servers").to_vec() {
-        c.quorum_bootstrap_servers
-            .push(parse_bootstrap_server(&entry)?);
+        c.quorum_bootstrap_servers.push(parse_bootstrap_server(&entry)?);
     }
     advertise(&mut c)?;
     check_protocols(&c, warnings)?;
@@ -99,17 +87,14 @@ pub(super) fn resolve_topology(
 }
 
 fn check_numbers(c: &StaticConfig) -> Result<(), ConfigError> {
-    let positive_ms = |ms: &str, hours: &str| {
-        c.get_long_opt(ms)
-            .unwrap_or_else(|| c.get_long(hours) * 3_600_000)
-    };
+    let positive_ms =
+        |ms: &str, hours: &str| c.get_long_opt(ms).unwrap_or_else(|| c.get_long(hours) * 3_600_000);
     require(positive_ms("log.roll.ms", "log.roll.hours") >= 1, || {
         "log.roll.ms must be greater than or equal to 1".to_owned()
     })?;
-    require(
-        positive_ms("log.roll.jitter.ms", "log.roll.jitter.hours") >= 0,
-        || "log.roll.jitter.ms must be greater than or equal to 0".to_owned(),
-    )?;
+    require(positive_ms("log.roll.jitter.ms", "log.roll.jitter.hours") >= 0, || {
+        "log.roll.jitter.ms must be greater than or equal to 0".to_owned()
+    })?;
     let retention = c
         .get_long_opt("log.retention.ms")
         .or_else(|| c.get_long_opt("log.retention.minutes").map(|m| m * 60_000))
@@ -121,10 +106,9 @@ fn check_numbers(c: &StaticConfig) -> Result<(), ConfigError> {
         "At least one log directory must be defined via log.dirs or log.dir.".to_owned()
     })?;
     let threads = c.get_long("log.cleaner.threads").max(1);
-    require(
-        c.get_long("log.cleaner.dedupe.buffer.size") / threads > 1024 * 1024,
-        || "log.cleaner.dedupe.buffer.size must be at least 1MB per cleaner thread.".to_owned(),
-    )?;
+    require(c.get_long("log.cleaner.dedupe.buffer.size") / threads > 1024 * 1024, || {
+        "log.cleaner.dedupe.buffer.size must be at least 1MB per cleaner thread.".to_owned()
+    })?;
     let wait = c.get_long("replica.fetch.wait.max.ms");
     require(wait <= c.get_long("replica.socket.timeout.ms"), || {
         "replica.socket.timeout.ms should always be at least replica.fetch.wait.max.ms to prevent \
@@ -149,19 +133,14 @@ fn security_protocols(c: &StaticConfig) -> Result<BTreeMap<String, SecurityProto
     let mut out = BTreeMap::new();
     for (name, protocol) in parse_csv_map(KEY, c.get_string(KEY).unwrap_or(""))? {
         let Some(protocol) = SecurityProtocol::from_name(&protocol) else {
-            return rule(format!(
-                "Invalid security protocol `{protocol}` defined in {KEY}"
-            ));
+            return rule(format!("Invalid security protocol `{protocol}` defined in {KEY}"));
         };
         out.insert(normalised_listener(&name), protocol);
     }
     if c.explicit(KEY).is_some() {
         return Ok(out);
     }
-    let mut secured = c
-        .controller_listener_names
-        .iter()
-        .any(|n| is_ssl_or_sasl(n));
+    let mut secured = c.controller_listener_names.iter().any(|n| is_ssl_or_sasl(n));
     for listener in c.get_list("listeners") {
         let Some((name, _)) = listener.split_once(':') else {
             return rule(format!("Unable to parse a listener name from {listener}"));
@@ -178,9 +157,7 @@ fn security_protocols(c: &StaticConfig) -> Result<BTreeMap<String, SecurityProto
 
 fn inter_broker_listener(c: &StaticConfig) -> Result<(String, SecurityProtocol), ConfigError> {
     let Some(name) = c.get_string("inter.broker.listener.name") else {
-        let name = c
-            .get_string("security.inter.broker.protocol")
-            .unwrap_or("PLAINTEXT");
+        let name = c.get_string("security.inter.broker.protocol").unwrap_or("PLAINTEXT");
         let protocol = SecurityProtocol::from_name(name).unwrap_or(SecurityProtocol::Plaintext);
         return Ok((protocol.name().to_owned(), protocol));
     };
@@ -201,21 +178,12 @@ fn inter_broker_listener(c: &StaticConfig) -> Result<(String, SecurityProtocol),
 
 fn advertise(c: &mut StaticConfig) -> Result<(), ConfigError> {
     let advertised = match c.value("advertised.listeners") {
-        ConfigValue::List(list) => Some(parse_endpoints(
-            list,
-            &c.listener_security_protocols,
-            false,
-        )?),
+        ConfigValue::List(list) => Some(parse_endpoints(list, &c.listener_security_protocols, false)?),
         _ => None,
     };
     let is_controller = |e: &Endpoint| c.is_controller_listener(&e.listener);
-    let brokers: Vec<Endpoint> = advertised
-        .as_ref()
-        .unwrap_or(&c.listeners)
-        .iter()
-        .filter(|e| !is_controller(e))
-        .cloned()
-        .collect();
+    let brokers: Vec<Endpoint> =
+        advertised.as_ref().unwrap_or(&c.listeners).iter().filter(|e| !is_controller(e)).cloned().collect();
     let mut controllers = Vec::new();
     for (i, name) in c.controller_listener_names.iter().enumerate() {
         let name = normalised_listener(name);
@@ -288,24 +256,17 @@ fn check_roles(c: &StaticConfig, warnings: &mut Vec<ConfigWarning>) -> Result<()
         return check_broker_only(c, &ids, warnings);
     }
     if !c.roles.broker {
-        require(
-            c.advertised_controller_listeners.len() == c.listeners.len(),
-            || {
-                "The listeners config must only contain KRaft controller listeners from \
+        require(c.advertised_controller_listeners.len() == c.listeners.len(), || {
+            "The listeners config must only contain KRaft controller listeners from \
                  controller.listener.names when process.roles=controller"
-                    .to_owned()
-            },
-        )?;
+                .to_owned()
+        })?;
         if c.get_string("inter.broker.listener.name").is_some() {
-            require(
-                !c.controller_listener_names
-                    .contains(&c.inter_broker_listener_name),
-                || {
-                    "controller.listener.names must not contain an explicitly set \
+            require(!c.controller_listener_names.contains(&c.inter_broker_listener_name), || {
+                "controller.listener.names must not contain an explicitly set \
                      inter.broker.listener.name configuration value when process.roles=controller"
-                        .to_owned()
-                },
-            )?;
+                    .to_owned()
+            })?;
         }
     }
     require(ids.is_empty() || ids.contains(&id), || {
@@ -321,16 +282,11 @@ fn check_roles(c: &StaticConfig, warnings: &mut Vec<ConfigWarning>) -> Result<()
             .to_owned()
     })?;
     let names: BTreeSet<&str> = c.listeners.iter().map(|l| l.listener.as_str()).collect();
-    require(
-        c.controller_listener_names
-            .iter()
-            .all(|n| names.contains(n.as_str())),
-        || {
-            "controller.listener.names must only contain values appearing in the 'listeners' \
+    require(c.controller_listener_names.iter().all(|n| names.contains(n.as_str())), || {
+        "controller.listener.names must only contain values appearing in the 'listeners' \
              configuration when running the KRaft controller role"
-                .to_owned()
-        },
-    )
+            .to_owned()
+    })
 }
 
 fn check_broker_only(
@@ -407,31 +363,21 @@ fn check_listeners(c: &StaticConfig) -> Result<(), ConfigError> {
              controller.listener.names?"
                 .to_owned()
         })?;
-        require(
-            advertised
-                .iter()
-                .any(|e| e.listener == c.inter_broker_listener_name),
-            || {
-                format!(
-                    "inter.broker.listener.name must be a listener name defined in advertised.listeners. \
+        require(advertised.iter().any(|e| e.listener == c.inter_broker_listener_name), || {
+            format!(
+                "inter.broker.listener.name must be a listener name defined in advertised.listeners. \
                      The valid options based on currently configured listeners are {}",
-                    join_names(advertised)
-                )
-            },
-        )?;
-        require(
-            advertised
-                .iter()
-                .all(|a| c.listeners.iter().any(|l| l.listener == a.listener)),
-            || {
-                format!(
-                    "advertised.listeners listener names must be equal to or a subset of the ones defined \
+                join_names(advertised)
+            )
+        })?;
+        require(advertised.iter().all(|a| c.listeners.iter().any(|l| l.listener == a.listener)), || {
+            format!(
+                "advertised.listeners listener names must be equal to or a subset of the ones defined \
                      in listeners. Found {}. The valid options based on the current configuration are {}",
-                    join_names(advertised),
-                    join_names(&c.listeners)
-                )
-            },
-        )?;
+                join_names(advertised),
+                join_names(&c.listeners)
+            )
+        })?;
         check_cordoned(c)?;
     }
     let routable = advertised
@@ -451,11 +397,8 @@ fn check_cordoned(c: &StaticConfig) -> Result<(), ConfigError> {
             "When cordoned.log.dirs is set to *, it must not contain other values".to_owned()
         });
     }
-    let unknown: Vec<&str> = cordoned
-        .iter()
-        .filter(|d| !c.log_dirs.contains(d))
-        .map(String::as_str)
-        .collect();
+    let unknown: Vec<&str> =
+        cordoned.iter().filter(|d| !c.log_dirs.contains(d)).map(String::as_str).collect();
     require(unknown.is_empty(), || {
         format!(
             "All entries in cordoned.log.dirs must be present in log.dirs or log.dir. Missing entries : {}",
@@ -466,14 +409,11 @@ fn check_cordoned(c: &StaticConfig) -> Result<(), ConfigError> {
 
 fn check_connections(c: &StaticConfig) -> Result<(), ConfigError> {
     if c.inter_broker_security_protocol.uses_sasl() {
-        let mechanism = c
-            .get_string("sasl.mechanism.inter.broker.protocol")
-            .unwrap_or("");
-        let enabled =
-            match c.listener_value(&c.inter_broker_listener_name, "sasl.enabled.mechanisms") {
-                ConfigValue::List(list) => list,
-                _ => Vec::new(),
-            };
+        let mechanism = c.get_string("sasl.mechanism.inter.broker.protocol").unwrap_or("");
+        let enabled = match c.listener_value(&c.inter_broker_listener_name, "sasl.enabled.mechanisms") {
+            ConfigValue::List(list) => list,
+            _ => Vec::new(),
+        };
         require(enabled.iter().any(|m| m == mechanism), || {
             "sasl.mechanism.inter.broker.protocol must be included in sasl.enabled.mechanisms when SASL is \
              used for inter-broker communication"
@@ -481,20 +421,14 @@ fn check_connections(c: &StaticConfig) -> Result<(), ConfigError> {
         })?;
     }
     let queued = c.get_long("queued.max.request.bytes");
-    require(
-        queued <= 0 || queued >= c.get_long("socket.request.max.bytes"),
-        || {
-            "queued.max.request.bytes must be larger or equal to socket.request.max.bytes"
-                .to_owned()
-        },
-    )?;
+    require(queued <= 0 || queued >= c.get_long("socket.request.max.bytes"), || {
+        "queued.max.request.bytes must be larger or equal to socket.request.max.bytes".to_owned()
+    })?;
     const OVERRIDES: &str = "max.connections.per.ip.overrides";
     let overrides = parse_csv_map(OVERRIDES, c.get_string(OVERRIDES).unwrap_or(""))?;
     if c.get_int("max.connections.per.ip") == 0 {
         require(!overrides.is_empty(), || {
-            format!(
-                "max.connections.per.ip can be set to zero only if {OVERRIDES} property is set."
-            )
+            format!("max.connections.per.ip can be set to zero only if {OVERRIDES} property is set.")
         })?;
     }
     for limit in overrides.values() {
@@ -502,16 +436,10 @@ fn check_connections(c: &StaticConfig) -> Result<(), ConfigError> {
             return rule(format!("For input string: \"{limit}\""));
         }
     }
-    let invalid: Vec<&str> = overrides
-        .keys()
-        .filter(|a| !is_valid_host_pattern(a))
-        .map(String::as_str)
-        .collect();
+    let invalid: Vec<&str> =
+        overrides.keys().filter(|a| !is_valid_host_pattern(a)).map(String::as_str).collect();
     if !invalid.is_empty() {
-        return rule(format!(
-            "{OVERRIDES} contains invalid addresses : {}",
-            invalid.join(",")
-        ));
+        return rule(format!("{OVERRIDES} contains invalid addresses : {}", invalid.join(",")));
     }
     let idle = c.get_long("connections.max.idle.ms");
     let delay = c.get_long("connection.failed.authentication.delay.ms");

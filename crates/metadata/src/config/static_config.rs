@@ -9,9 +9,7 @@ use super::properties::parse_properties;
 use super::providers::{Resolver, declared_providers, resolve_variables};
 use super::roles::resolve_topology;
 use super::table::{ConfigDefault, DynamicMode, broker_key, broker_key_index, listener_key_base};
-use super::value::{
-    ConfigError, ConfigValue, VoterAddress, default_value, parse_value, valid_values,
-};
+use super::value::{ConfigError, ConfigValue, VoterAddress, default_value, parse_value, valid_values};
 
 /// Where a value was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,16 +58,10 @@ impl RawConfig {
             error: ConfigError::Rule(e.to_string()),
             key: None,
             allowed: String::new(),
-            origin: Some(Origin::File {
-                name: file.to_owned(),
-                line: e.line,
-            }),
+            origin: Some(Origin::File { name: file.to_owned(), line: e.line }),
         })?;
         for p in properties {
-            let origin = Origin::File {
-                name: file.to_owned(),
-                line: p.line,
-            };
+            let origin = Origin::File { name: file.to_owned(), line: p.line };
             self.set(&p.key, &p.value, origin);
         }
         Ok(())
@@ -94,8 +86,7 @@ impl RawConfig {
 
     pub fn set(&mut self, key: &str, value: &str, origin: Origin) {
         let value = value.to_owned();
-        self.entries
-            .insert(key.to_owned(), RawEntry { value, origin });
+        self.entries.insert(key.to_owned(), RawEntry { value, origin });
     }
 
     pub fn get(&self, key: &str) -> Option<&str> {
@@ -142,11 +133,7 @@ pub enum ConfigWarning {
     /// No such key.
     Unknown { key: String, origin: Origin },
     /// The key is Kafka's but cannot mean anything here.
-    Ignored {
-        key: String,
-        origin: Origin,
-        why: &'static str,
-    },
+    Ignored { key: String, origin: Origin, why: &'static str },
     /// Kafka warns of it too.
     Notice(String),
 }
@@ -246,10 +233,8 @@ pub struct StaticConfig {
 impl StaticConfig {
     /// Parses and checks everything. `resolver` answers `${...}` variables.
     pub fn build(raw: &RawConfig, resolver: &mut Resolver<'_>) -> Result<Self, StartError> {
-        let mut explicit: BTreeMap<String, String> = raw
-            .entries()
-            .map(|(k, e)| (k.to_owned(), e.value.clone()))
-            .collect();
+        let mut explicit: BTreeMap<String, String> =
+            raw.entries().map(|(k, e)| (k.to_owned(), e.value.clone())).collect();
         let providers = declared_providers(&explicit).map_err(|e| locate(e, raw))?;
         if !providers.is_empty() {
             for value in explicit.values_mut() {
@@ -263,14 +248,8 @@ impl StaticConfig {
             _ => {}
         }
         let (values, mut warnings) = parse_all(raw, &explicit)?;
-        let resolved =
-            resolve_topology(&values, &explicit, &mut warnings).map_err(|e| locate(e, raw))?;
-        Ok(StaticConfig {
-            values,
-            explicit,
-            warnings,
-            ..resolved
-        })
+        let resolved = resolve_topology(&values, &explicit, &mut warnings).map_err(|e| locate(e, raw))?;
+        Ok(StaticConfig { values, explicit, warnings, ..resolved })
     }
 
     /// The parsed value of a key of the table.
@@ -287,9 +266,7 @@ impl StaticConfig {
     pub fn listener_value(&self, listener: &str, name: &str) -> ConfigValue {
         let own = format!("listener.name.{}.{name}", listener.to_lowercase());
         match (self.explicit.get(&own), broker_key(name)) {
-            (Some(text), Some(key)) => {
-                parse_value(key, text).unwrap_or_else(|_| self.value(name).clone())
-            }
+            (Some(text), Some(key)) => parse_value(key, text).unwrap_or_else(|_| self.value(name).clone()),
             _ => self.value(name).clone(),
         }
     }
@@ -315,8 +292,7 @@ impl StaticConfig {
 
     /// INT and SHORT keys that have a default.
     pub fn get_int(&self, name: &str) -> i32 {
-        self.get_int_opt(name)
-            .unwrap_or_else(|| panic!("{name} has no value"))
+        self.get_int_opt(name).unwrap_or_else(|| panic!("{name} has no value"))
     }
 
     /// LONG, INT and SHORT keys; `None` where the value is missing.
@@ -332,8 +308,7 @@ impl StaticConfig {
 
     /// LONG, INT and SHORT keys that have a default.
     pub fn get_long(&self, name: &str) -> i64 {
-        self.get_long_opt(name)
-            .unwrap_or_else(|| panic!("{name} has no value"))
+        self.get_long_opt(name).unwrap_or_else(|| panic!("{name} has no value"))
     }
 
     pub fn get_double(&self, name: &str) -> f64 {
@@ -409,28 +384,21 @@ impl StaticConfig {
 
     /// Whether an authorizer is configured.
     pub fn has_authorizer(&self) -> bool {
-        self.get_string("authorizer.class.name")
-            .is_some_and(|c| !c.is_empty())
+        self.get_string("authorizer.class.name").is_some_and(|c| !c.is_empty())
     }
 
     /// The listeners that serve clients and brokers.
     pub fn broker_listeners(&self) -> impl Iterator<Item = &Endpoint> {
-        self.listeners
-            .iter()
-            .filter(|l| !self.is_controller_listener(&l.listener))
+        self.listeners.iter().filter(|l| !self.is_controller_listener(&l.listener))
     }
 
     /// The listeners that serve the quorum and the controller's own requests.
     pub fn controller_listeners(&self) -> impl Iterator<Item = &Endpoint> {
-        self.listeners
-            .iter()
-            .filter(|l| self.is_controller_listener(&l.listener))
+        self.listeners.iter().filter(|l| self.is_controller_listener(&l.listener))
     }
 
     pub fn is_controller_listener(&self, listener: &str) -> bool {
-        self.controller_listener_names
-            .iter()
-            .any(|n| normalised_listener(n) == listener)
+        self.controller_listener_names.iter().any(|n| normalised_listener(n) == listener)
     }
 }
 
@@ -447,21 +415,9 @@ fn locate(error: ConfigError, raw: &RawConfig) -> StartError {
             .max_by_key(|k| k.len())
             .map(str::to_owned),
     };
-    let allowed = named
-        .as_deref()
-        .and_then(broker_key)
-        .map(valid_values)
-        .unwrap_or_default();
-    let origin = named
-        .as_deref()
-        .and_then(|k| raw.entries.get(k))
-        .map(|e| e.origin.clone());
-    StartError {
-        error,
-        key: named,
-        allowed,
-        origin,
-    }
+    let allowed = named.as_deref().and_then(broker_key).map(valid_values).unwrap_or_default();
+    let origin = named.as_deref().and_then(|k| raw.entries.get(k)).map(|e| e.origin.clone());
+    StartError { error, key: named, allowed, origin }
 }
 
 fn parse_all(
@@ -497,11 +453,7 @@ fn parse_all(
     let mut warnings = Vec::new();
     for (name, entry) in raw.entries() {
         if let Some(why) = why_ignored(name) {
-            warnings.push(ConfigWarning::Ignored {
-                key: name.to_owned(),
-                origin: entry.origin.clone(),
-                why,
-            });
+            warnings.push(ConfigWarning::Ignored { key: name.to_owned(), origin: entry.origin.clone(), why });
         }
         if broker_key(name).is_some() || PLUGIN_PREFIXES.iter().any(|p| name.starts_with(p)) {
             continue;
@@ -509,8 +461,7 @@ fn parse_all(
         if let Some(base) = listener_key_base(name) {
             let text = explicit.get(name).map_or(entry.value.as_str(), |v| v);
             // `<mechanism>.<key>` where the whole is no key itself.
-            let key = broker_key(base)
-                .or_else(|| base.split_once('.').and_then(|(_, key)| broker_key(key)));
+            let key = broker_key(base).or_else(|| base.split_once('.').and_then(|(_, key)| broker_key(key)));
             if let Some(key) = key {
                 parse_value(key, text).map_err(|error| StartError {
                     error,
@@ -521,10 +472,7 @@ fn parse_all(
                 continue;
             }
         }
-        warnings.push(ConfigWarning::Unknown {
-            key: name.to_owned(),
-            origin: entry.origin.clone(),
-        });
+        warnings.push(ConfigWarning::Unknown { key: name.to_owned(), origin: entry.origin.clone() });
     }
     Ok((values, warnings))
 }

@@ -134,16 +134,7 @@ pub(super) const fn key(
     internal: bool,
     doc: &'static str,
 ) -> ConfigKey {
-    ConfigKey {
-        name,
-        kind,
-        default,
-        validator,
-        importance,
-        dynamic,
-        internal,
-        doc,
-    }
+    ConfigKey { name, kind, default, validator, importance, dynamic, internal, doc }
 }
 
 impl ConfigKey {
@@ -159,9 +150,7 @@ impl ConfigKey {
 }
 
 fn find(keys: &'static [ConfigKey], name: &str) -> Option<&'static ConfigKey> {
-    keys.binary_search_by(|k| k.name.cmp(name))
-        .ok()
-        .map(|i| &keys[i])
+    keys.binary_search_by(|k| k.name.cmp(name)).ok().map(|i| &keys[i])
 }
 
 /// The row of a broker or controller key.
@@ -207,11 +196,7 @@ pub fn listener_key_base(name: &str) -> Option<&str> {
 
 const LOG_ROLL: &[&str] = &["log.roll.ms", "log.roll.hours"];
 const LOG_ROLL_JITTER: &[&str] = &["log.roll.jitter.ms", "log.roll.jitter.hours"];
-const LOG_RETENTION: &[&str] = &[
-    "log.retention.ms",
-    "log.retention.minutes",
-    "log.retention.hours",
-];
+const LOG_RETENTION: &[&str] = &["log.retention.ms", "log.retention.minutes", "log.retention.hours"];
 const LOG_FLUSH: &[&str] = &["log.flush.interval.ms", "log.flush.scheduler.interval.ms"];
 
 /// The names under which a broker key's value may be given, the strongest first
@@ -226,10 +211,7 @@ pub fn broker_synonyms(name: &str) -> Vec<&str> {
         return LOG_FLUSH.to_vec();
     }
     if let Some(base) = listener_key_base(name) {
-        let key = LISTENER_MECHANISM_KEYS
-            .iter()
-            .find(|k| base.ends_with(**k))
-            .copied();
+        let key = LISTENER_MECHANISM_KEYS.iter().find(|k| base.ends_with(**k)).copied();
         return vec![name, key.unwrap_or(base)];
     }
     vec![name]
@@ -237,12 +219,9 @@ pub fn broker_synonyms(name: &str) -> Vec<&str> {
 
 /// The type of a broker key, also of a listener's own one (`KafkaConfig.configType`).
 pub fn broker_key_type(name: &str) -> Option<ConfigType> {
-    broker_key(name).map(|k| k.kind).or_else(|| {
-        broker_synonyms(name)
-            .iter()
-            .find_map(|n| broker_key(n))
-            .map(|k| k.kind)
-    })
+    broker_key(name)
+        .map(|k| k.kind)
+        .or_else(|| broker_synonyms(name).iter().find_map(|n| broker_key(n)).map(|k| k.kind))
 }
 
 /// A broker key that stands for a topic key, with the factor to the topic key's unit.
@@ -280,19 +259,14 @@ pub fn topic_synonyms(name: &str) -> &'static [TopicSynonym] {
             S
         }
         "segment.jitter.ms" => {
-            const S: &[TopicSynonym] = &[
-                same("log.roll.jitter.ms"),
-                times("log.roll.jitter.hours", HOUR_MS),
-            ];
+            const S: &[TopicSynonym] = &[same("log.roll.jitter.ms"), times("log.roll.jitter.hours", HOUR_MS)];
             S
         }
         "segment.index.bytes" => one!("log.index.size.max.bytes"),
         "flush.messages" => one!("log.flush.interval.messages"),
         "flush.ms" => {
-            const S: &[TopicSynonym] = &[
-                same("log.flush.interval.ms"),
-                same("log.flush.scheduler.interval.ms"),
-            ];
+            const S: &[TopicSynonym] =
+                &[same("log.flush.interval.ms"), same("log.flush.scheduler.interval.ms")];
             S
         }
         "retention.bytes" => one!("log.retention.bytes"),
@@ -339,9 +313,6 @@ pub fn group_synonym(name: &str) -> Option<&'static str> {
         | "share.renew.acknowledge.enable"
         | "errors.deadletterqueue.topic.name"
         | "errors.deadletterqueue.copy.record.enable" => None,
-        _ => BROKER_KEYS
-            .iter()
-            .find(|k| k.name.strip_prefix("group.") == Some(name))
-            .map(|k| k.name),
+        _ => BROKER_KEYS.iter().find(|k| k.name.strip_prefix("group.") == Some(name)).map(|k| k.name),
     }
 }

@@ -76,11 +76,7 @@ fn errors_have_kafkas_words() {
         "delete,nope",
         "Invalid value nope for configuration cleanup.policy: String must be one of: compact, delete",
     );
-    check(
-        "cleanup.policy",
-        "delete,",
-        "Configuration 'cleanup.policy' values must not be empty.",
-    );
+    check("cleanup.policy", "delete,", "Configuration 'cleanup.policy' values must not be empty.");
     check(
         "preallocate",
         "yes",
@@ -157,9 +153,7 @@ fn rules_between_keys() {
          security protocol defined for listener OTHER"
     );
     assert_eq!(
-        text(&format!(
-            "{COMBINED}advertised.listeners=PLAINTEXT://0.0.0.0:9092\n"
-        )),
+        text(&format!("{COMBINED}advertised.listeners=PLAINTEXT://0.0.0.0:9092\n")),
         "requirement failed: advertised.listeners cannot use the nonroutable meta-address 0.0.0.0. Use a \
          routable IP address."
     );
@@ -177,9 +171,7 @@ fn rules_between_keys() {
 
 #[test]
 fn unknown_and_ignored_keys_warn() {
-    let c = combined(
-        "no.such.key=1\nmetric.reporters=a.B\nlistener.name.plaintext.max.connections=5\n",
-    );
+    let c = combined("no.such.key=1\nmetric.reporters=a.B\nlistener.name.plaintext.max.connections=5\n");
     let shown: Vec<String> = c.warnings.iter().map(ToString::to_string).collect();
     assert_eq!(
         shown,
@@ -188,10 +180,7 @@ fn unknown_and_ignored_keys_warn() {
             "unknown configuration key no.such.key (server.properties:6)",
         ]
     );
-    assert_eq!(
-        c.listener_value("PLAINTEXT", "max.connections"),
-        ConfigValue::Int(5)
-    );
+    assert_eq!(c.listener_value("PLAINTEXT", "max.connections"), ConfigValue::Int(5));
 }
 
 #[test]
@@ -216,8 +205,7 @@ fn overrides_win_and_variables_resolve() {
 
 #[test]
 fn topic_values_fall_back_through_synonyms() {
-    let c =
-        combined("log.retention.minutes=5\nlog.roll.hours=2\nlog.flush.scheduler.interval.ms=9\n");
+    let c = combined("log.retention.minutes=5\nlog.roll.hours=2\nlog.flush.scheduler.interval.ms=9\n");
     let own = BTreeMap::from([("segment.bytes", "2097152"), ("cleanup.policy", "compact")]);
     let log = LogConfig::resolve(&c, |n| own.get(n).copied());
     assert_eq!(log.retention_ms, 300_000);
@@ -230,22 +218,12 @@ fn topic_values_fall_back_through_synonyms() {
 #[test]
 fn topic_changes_are_checked_as_a_whole() {
     let c = combined("");
-    let check =
-        |new: &[(&str, &str)]| validate_topic_config(&c, |_| None, new).map_err(|e| e.to_string());
+    let check = |new: &[(&str, &str)]| validate_topic_config(&c, |_| None, new).map_err(|e| e.to_string());
     assert_eq!(check(&[("retention.ms", "1")]), Ok(()));
+    assert_eq!(check(&[("x", "1")]), Err("Unknown topic config name: x".to_owned()));
     assert_eq!(
-        check(&[("x", "1")]),
-        Err("Unknown topic config name: x".to_owned())
-    );
-    assert_eq!(
-        check(&[
-            ("min.compaction.lag.ms", "10"),
-            ("max.compaction.lag.ms", "5")
-        ]),
-        Err(
-            "conflict topic config setting min.compaction.lag.ms (10) > max.compaction.lag.ms (5)"
-                .to_owned()
-        )
+        check(&[("min.compaction.lag.ms", "10"), ("max.compaction.lag.ms", "5")]),
+        Err("conflict topic config setting min.compaction.lag.ms (10) > max.compaction.lag.ms (5)".to_owned())
     );
     assert_eq!(
         check(&[("remote.storage.enable", "true")]),
@@ -271,20 +249,16 @@ fn dynamic_changes_of_a_broker() {
     );
     assert_eq!(
         check(false, "cordoned.log.dirs", ""),
-        Err(
-            "Cannot update these configs at default cluster level, broker id must be specified: \
+        Err("Cannot update these configs at default cluster level, broker id must be specified: \
              [cordoned.log.dirs]"
-                .to_owned()
-        )
+            .to_owned())
     );
     assert_eq!(
         check(false, "num.io.threads", "100"),
-        Err(
-            "Invalid value org.apache.kafka.common.config.ConfigException: Dynamic thread count update \
+        Err("Invalid value org.apache.kafka.common.config.ConfigException: Dynamic thread count update \
              validation failed for num.io.threads=100, value should not be greater than double the current \
              value 8 for configuration Invalid dynamic configuration"
-                .to_owned()
-        )
+            .to_owned())
     );
     let changed = c.with_dynamic(
         [("log.retention.ms", "5"), ("num.partitions", "9")].into_iter(),
@@ -301,26 +275,16 @@ fn groups_and_subscriptions() {
     assert_eq!(group("consumer.session.timeout.ms", "50000"), Ok(()));
     assert_eq!(
         group("consumer.session.timeout.ms", "1"),
-        Err(
-            "consumer.session.timeout.ms must be in the range 45000 to 60000 inclusive.".to_owned()
-        )
+        Err("consumer.session.timeout.ms must be in the range 45000 to 60000 inclusive.".to_owned())
     );
     assert!(group("share.auto.offset.reset", "by_duration:PT1H30M").is_ok());
     assert!(group("share.auto.offset.reset", "by_duration:-PT1H").is_err());
-    let sub = |k: &str, v: &str| {
-        validate_client_metrics_config("s", &[(k, v)]).map_err(|e| e.to_string())
-    };
+    let sub = |k: &str, v: &str| validate_client_metrics_config("s", &[(k, v)]).map_err(|e| e.to_string());
     assert_eq!(sub("match", "client_id=a.*"), Ok(()));
-    assert_eq!(
-        sub("match", "nope=a"),
-        Err("Illegal client matching pattern: nope=a".to_owned())
-    );
+    assert_eq!(sub("match", "nope=a"), Err("Illegal client matching pattern: nope=a".to_owned()));
     assert_eq!(
         sub("interval.ms", "1"),
-        Err(
-            "Invalid value 1 for interval.ms, interval must be between 100 and 3600000 (1 hour)"
-                .to_owned()
-        )
+        Err("Invalid value 1 for interval.ms, interval must be between 100 and 3600000 (1 hour)".to_owned())
     );
 }
 
@@ -328,11 +292,8 @@ fn groups_and_subscriptions() {
 fn properties_as_java_reads_them() {
     let text = "# comment\n! also\n  a = 1\nb:2\nc 3\nd\\ e=f\\\n   g\\u0041\nempty=\nkey\\:x\\=y = v \\t\n\
                 bare\r\nz\t=\tq\\\\\n\\u0061b==c\n";
-    let got: Vec<(String, String, u32)> = parse_properties(text)
-        .unwrap()
-        .into_iter()
-        .map(|p| (p.key, p.value, p.line))
-        .collect();
+    let got: Vec<(String, String, u32)> =
+        parse_properties(text).unwrap().into_iter().map(|p| (p.key, p.value, p.line)).collect();
     let expected = [
         ("a", "1", 3),
         ("b", "2", 4),
@@ -346,10 +307,7 @@ fn properties_as_java_reads_them() {
     ]
     .map(|(k, v, l)| (k.to_owned(), v.to_owned(), l));
     assert_eq!(got, expected);
-    assert_eq!(
-        parse_properties("ok=1\nbad=\\u12x4\n"),
-        Err(MalformedEscape { line: 2 })
-    );
+    assert_eq!(parse_properties("ok=1\nbad=\\u12x4\n"), Err(MalformedEscape { line: 2 }));
 }
 
 proptest! {

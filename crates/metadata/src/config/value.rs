@@ -24,11 +24,7 @@ pub enum ConfigValue {
 pub enum ConfigError {
     /// `ConfigException(name, value, message)`.
     #[error("Invalid value {value} for configuration {name}: {reason}")]
-    Invalid {
-        name: String,
-        value: String,
-        reason: String,
-    },
+    Invalid { name: String, value: String, reason: String },
     /// A `ConfigException` or `IllegalArgumentException` with a text of its own.
     #[error("{0}")]
     Rule(String),
@@ -42,11 +38,7 @@ pub enum ConfigError {
 
 impl ConfigError {
     pub(super) fn invalid(name: &str, value: impl fmt::Display, reason: impl Into<String>) -> Self {
-        ConfigError::Invalid {
-            name: name.to_owned(),
-            value: value.to_string(),
-            reason: reason.into(),
-        }
+        ConfigError::Invalid { name: name.to_owned(), value: value.to_string(), reason: reason.into() }
     }
 }
 
@@ -65,11 +57,7 @@ pub fn java_double(v: f64) -> String {
     }
     let s = format!("{v:e}");
     let (mantissa, exponent) = s.split_once('e').unwrap_or((&s, "0"));
-    if mantissa.contains('.') {
-        format!("{mantissa}E{exponent}")
-    } else {
-        format!("{mantissa}.0E{exponent}")
-    }
+    if mantissa.contains('.') { format!("{mantissa}E{exponent}") } else { format!("{mantissa}.0E{exponent}") }
 }
 
 impl fmt::Display for ConfigValue {
@@ -146,10 +134,7 @@ fn parse_java_double(text: &str) -> Option<f64> {
         _ => {}
     }
     let digits = text.strip_suffix(['f', 'F', 'd', 'D']).unwrap_or(text);
-    if digits
-        .chars()
-        .any(|c| !(c.is_ascii_digit() || matches!(c, '+' | '-' | '.' | 'e' | 'E')))
-    {
+    if digits.chars().any(|c| !(c.is_ascii_digit() || matches!(c, '+' | '-' | '.' | 'e' | 'E'))) {
         return None;
     }
     digits.parse().ok()
@@ -158,8 +143,7 @@ fn parse_java_double(text: &str) -> Option<f64> {
 /// Parses a value by the type of its key, without the key's validator.
 pub fn parse_type(name: &str, text: &str, kind: ConfigType) -> Result<ConfigValue, ConfigError> {
     let trimmed = text.trim();
-    let number =
-        || ConfigError::invalid(name, text, format!("Not a number of type {}", kind.name()));
+    let number = || ConfigError::invalid(name, text, format!("Not a number of type {}", kind.name()));
     Ok(match kind {
         ConfigType::Boolean => {
             if trimmed.eq_ignore_ascii_case("true") {
@@ -167,16 +151,10 @@ pub fn parse_type(name: &str, text: &str, kind: ConfigType) -> Result<ConfigValu
             } else if trimmed.eq_ignore_ascii_case("false") {
                 ConfigValue::Boolean(false)
             } else {
-                return Err(ConfigError::invalid(
-                    name,
-                    text,
-                    "Expected value to be either true or false",
-                ));
+                return Err(ConfigError::invalid(name, text, "Expected value to be either true or false"));
             }
         }
-        ConfigType::Text | ConfigType::Password | ConfigType::Class => {
-            ConfigValue::Text(trimmed.to_owned())
-        }
+        ConfigType::Text | ConfigType::Password | ConfigType::Class => ConfigValue::Text(trimmed.to_owned()),
         ConfigType::Int => ConfigValue::Int(trimmed.parse().map_err(|_| number())?),
         ConfigType::Short => ConfigValue::Short(trimmed.parse().map_err(|_| number())?),
         ConfigType::Long => ConfigValue::Long(trimmed.parse().map_err(|_| number())?),
@@ -214,11 +192,7 @@ pub fn parse_value(key: &ConfigKey, text: &str) -> Result<ConfigValue, ConfigErr
 }
 
 fn bound(v: f64) -> String {
-    if v.fract() == 0.0 && v.abs() < 9e15 {
-        format!("{}", v as i64)
-    } else {
-        java_double(v)
-    }
+    if v.fract() == 0.0 && v.abs() < 9e15 { format!("{}", v as i64) } else { java_double(v) }
 }
 
 fn is_replica_pair(s: &str) -> bool {
@@ -259,16 +233,9 @@ fn validate(key: &ConfigKey, value: &ConfigValue) -> Result<(), ConfigError> {
         },
         Validator::OneOfIgnoreCase(allowed) => match value {
             ConfigValue::Text(s) if allowed.iter().any(|a| a.eq_ignore_ascii_case(s)) => Ok(()),
-            _ => fail(format!(
-                "String must be one of (case insensitive): {}",
-                allowed.join(", ")
-            )),
+            _ => fail(format!("String must be one of (case insensitive): {}", allowed.join(", "))),
         },
-        Validator::List {
-            allowed,
-            empty,
-            null,
-        } => validate_list(name, value, allowed, empty, null),
+        Validator::List { allowed, empty, null } => validate_list(name, value, allowed, empty, null),
         Validator::NonEmptyString => match value {
             ConfigValue::Text(s) if s.is_empty() => fail("String must be non-empty".to_owned()),
             _ => Ok(()),
@@ -278,9 +245,7 @@ fn validate(key: &ConfigKey, value: &ConfigValue) -> Result<(), ConfigError> {
             _ => Ok(()),
         },
         Validator::ThrottledReplicas => match value {
-            ConfigValue::List(items)
-                if items.iter().all(|s| is_replica_pair(s)) || items.concat() == "*" =>
-            {
+            ConfigValue::List(items) if items.iter().all(|s| is_replica_pair(s)) || items.concat() == "*" => {
                 Ok(())
             }
             _ => fail(format!(
@@ -290,17 +255,11 @@ fn validate(key: &ConfigKey, value: &ConfigValue) -> Result<(), ConfigError> {
         },
         Validator::QuorumVoters => match value {
             ConfigValue::List(items) => parse_voters(items, false).map(drop),
-            _ => Err(ConfigError::Rule(format!(
-                "Invalid value null for configuration {name}"
-            ))),
+            _ => Err(ConfigError::Rule(format!("Invalid value null for configuration {name}"))),
         },
         Validator::BootstrapServers => match value {
-            ConfigValue::List(items) => items
-                .iter()
-                .try_for_each(|i| parse_bootstrap_server(i).map(drop)),
-            _ => Err(ConfigError::Rule(format!(
-                "Invalid value null for configuration {name}"
-            ))),
+            ConfigValue::List(items) => items.iter().try_for_each(|i| parse_bootstrap_server(i).map(drop)),
+            _ => Err(ConfigError::Rule(format!("Invalid value null for configuration {name}"))),
         },
         Validator::AutoOffsetReset => match value {
             ConfigValue::Text(s) if is_offset_reset(s) => Ok(()),
@@ -323,26 +282,18 @@ fn validate_list(
         ConfigValue::List(items) => items,
         _ if null => return Ok(()),
         _ => {
-            return Err(ConfigError::Rule(format!(
-                "Configuration '{name}' values must not be null."
-            )));
+            return Err(ConfigError::Rule(format!("Configuration '{name}' values must not be null.")));
         }
     };
     if !empty && items.is_empty() {
-        let valid = if allowed.is_empty() {
-            "any non-empty value".to_owned()
-        } else {
-            java_list(allowed)
-        };
+        let valid = if allowed.is_empty() { "any non-empty value".to_owned() } else { java_list(allowed) };
         return Err(ConfigError::Rule(format!(
             "Configuration '{name}' must not be empty. Valid values include: {valid}"
         )));
     }
     for item in items {
         if item.is_empty() {
-            return Err(ConfigError::Rule(format!(
-                "Configuration '{name}' values must not be empty."
-            )));
+            return Err(ConfigError::Rule(format!("Configuration '{name}' values must not be empty.")));
         }
         if !allowed.is_empty() && !allowed.contains(&item.as_str()) {
             return Err(ConfigError::invalid(
@@ -407,11 +358,7 @@ pub fn parse_iso_duration_ms(text: &str) -> Option<i64> {
             while millis.len() < 3 {
                 millis.push('0');
             }
-            let seconds: i64 = if whole.is_empty() {
-                0
-            } else {
-                whole.parse().ok()?
-            };
+            let seconds: i64 = if whole.is_empty() { 0 } else { whole.parse().ok()? };
             let ms: i64 = millis.get(..3)?.parse().ok()?;
             let ms = if whole.starts_with('-') { -ms } else { ms };
             seconds.checked_mul(1000)?.checked_add(ms)?
@@ -443,9 +390,7 @@ pub fn parse_voters(entries: &[String], routable: bool) -> Result<Vec<VoterAddre
     let mut out = Vec::with_capacity(entries.len());
     for entry in entries {
         let Some((id, address)) = entry.split_once('@').filter(|(_, a)| !a.contains('@')) else {
-            return Err(ConfigError::Rule(format!(
-                "Invalid configuration value for {KEY}. {FORM}"
-            )));
+            return Err(ConfigError::Rule(format!("Invalid configuration value for {KEY}. {FORM}")));
         };
         let id: i32 = id.parse().map_err(|_| {
             ConfigError::Rule(format!(
@@ -463,15 +408,9 @@ pub fn parse_voters(entries: &[String], routable: bool) -> Result<Vec<VoterAddre
             )));
         };
         if routable && host == "0.0.0.0" {
-            return Err(ConfigError::Rule(format!(
-                "Host string ({host}) is not routeable"
-            )));
+            return Err(ConfigError::Rule(format!("Host string ({host}) is not routeable")));
         }
-        out.push(VoterAddress {
-            id,
-            host: host.to_owned(),
-            port,
-        });
+        out.push(VoterAddress { id, host: host.to_owned(), port });
     }
     Ok(out)
 }
@@ -507,9 +446,7 @@ pub fn valid_values(key: &ConfigKey) -> String {
         Validator::NonEmptyString => "non-empty string".to_owned(),
         Validator::NonNull => "non-null string".to_owned(),
         Validator::GzipLevel => "[1,...,9] or -1".to_owned(),
-        Validator::ThrottledReplicas => {
-            "[partitionId]:[brokerId],[partitionId]:[brokerId],...".to_owned()
-        }
+        Validator::ThrottledReplicas => "[partitionId]:[brokerId],[partitionId]:[brokerId],...".to_owned(),
         Validator::QuorumVoters | Validator::BootstrapServers => "non-empty list".to_owned(),
         Validator::AutoOffsetReset => "[latest, earliest, by_duration:PnDTnHnMn.nS]".to_owned(),
     }

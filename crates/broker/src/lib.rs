@@ -1,1 +1,20 @@
-//! Ottla: broker.
+//! Floor 3: a Kafka node. The shells around the machines below: connections, handlers (one file per API key), the tasks
+//! that own coordinator shards, the quorum and controller, metrics, and start and stop.
+
+pub mod connection;
+pub mod controller;
+pub mod coordinators;
+pub mod features;
+pub mod fetch;
+pub mod handlers;
+pub mod http;
+pub mod logging;
+pub mod metrics;
+pub mod metrics_page;
+pub mod partition;
+pub mod partitions;
+pub mod peers;
+pub mod request;
+pub mod state;
+pub mod telemetry;
+pub mod topics;

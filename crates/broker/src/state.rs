@@ -1,6 +1,6 @@
 //! What all handlers of a broker share.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicI64, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -77,6 +77,8 @@ pub struct Broker {
     pub bound_ports: Mutex<BTreeMap<String, u16>>,
     /// Levels set by BROKER_LOGGER: logger name to level.
     pub loggers: crate::logging::Loggers,
+    /// Topics that are being created because clients asked for them.
+    pub auto_creations: Mutex<BTreeSet<Str>>,
 }
 
 impl Broker {

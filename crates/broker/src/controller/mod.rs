@@ -1,0 +1,263 @@
+//! How a node decides: the active controller of this process, or a connection to the one elsewhere.
+//!
+//! Both are asked with the same bytes. A broker's request to a controller in its own process is a call of the
+//! handler that a socket would have led to.
+
+mod apis;
+mod metadata_log;
+mod node;
+mod publisher;
+mod remote;
+mod service;
+
+pub use node::{ControllerNode, NodeOptions};
+pub use publisher::MetadataPublisher;
+pub use remote::RemoteController;
+pub use service::ControllerService;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use ottla_metadata::controller::ApiError;
+use ottla_net::Reply;
+use ottla_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
+use ottla_protocol::messages::{CreateTopicsRequest, CreateTopicsResponse};
+use ottla_protocol::types::Str;
+use ottla_protocol::wire::{DecodeError, EncodeError, Message};
+use ottla_protocol::{ApiKey, ErrorCode};
+
+use crate::request::{RequestContext, count_done, malformed};
+use crate::state::Broker;
+use crate::topics::{CONSUMER_OFFSETS, TRANSACTION_STATE, is_valid_name};
+
+/// A forwarded request is given up after this.
+const FORWARD_TIMEOUT: Duration = Duration::from_secs(30);
+/// Topics that may be in creation by demand at the same time; more are created when clients ask again.
+const MAX_AUTO_CREATIONS: usize = 1000;
+
+/// Why the controller did not answer.
+#[derive(Debug, thiserror::Error)]
+pub enum ControllerError {
+    #[error("{}", ErrorCode::NotController.message())]
+    NotController,
+    #[error("the controller did not answer in time")]
+    Timeout,
+    #[error("the controller is not available: {0}")]
+    NotAvailable(String),
+    #[error("cannot read what the controller answered: {0}")]
+    Decode(#[from] DecodeError),
+    #[error("cannot write the request to the controller: {0}")]
+    Encode(#[from] EncodeError),
+}
+
+impl ControllerError {
+    pub fn error_code(&self) -> ErrorCode {
+        match self {
+            ControllerError::NotController => ErrorCode::NotController,
+            ControllerError::Timeout => ErrorCode::RequestTimedOut,
+            ControllerError::NotAvailable(_) => ErrorCode::NotController,
+            ControllerError::Decode(_) | ControllerError::Encode(_) => ErrorCode::UnknownServerError,
+        }
+    }
+}
+
+/// Who asks the controller: the principal and host of a forwarded request, or the broker itself.
+#[derive(Debug, Clone)]
+pub struct Asker {
+    pub principal: Arc<str>,
+    pub client_id: Option<Str>,
+    pub client_host: std::net::IpAddr,
+    pub forwarded: bool,
+}
+
+impl Asker {
+    pub fn node() -> Asker {
+        Asker {
+            principal: "User:ANONYMOUS".into(),
+            client_id: None,
+            client_host: std::net::Ipv4Addr::LOCALHOST.into(),
+            forwarded: false,
+        }
+    }
+
+    pub fn forwarding(ctx: &RequestContext) -> Asker {
+        Asker {
+            principal: Arc::clone(&ctx.principal),
+            client_id: ctx.client_id.clone(),
+            client_host: ctx.peer.peer.ip(),
+            forwarded: true,
+        }
+    }
+}
+
+/// A broker's way to the active controller.
+pub enum ControllerAccess {
+    Local(Arc<ControllerNode>),
+    Remote(Arc<RemoteController>),
+}
+
+impl ControllerAccess {
+    /// Sends a request body and gets the response body.
+    pub async fn ask(
+        &self,
+        asker: Asker,
+        api: ApiKey,
+        version: i16,
+        body: Bytes,
+        timeout: Duration,
+    ) -> Result<Bytes, ControllerError> {
+        let answer = async {
+            match self {
+                ControllerAccess::Local(node) => node.ask(asker, api, version, body).await,
+                ControllerAccess::Remote(remote) => remote.ask(asker, api, version, body, timeout).await,
+            }
+        };
+        tokio::time::timeout(timeout, answer).await.map_err(|_| ControllerError::Timeout)?
+    }
+
+    /// A request of this node.
+    pub async fn call<Req: Message, Resp: Message>(
+        &self,
+        api: ApiKey,
+        version: i16,
+        request: &Req,
+        timeout: Duration,
+    ) -> Result<Resp, ControllerError> {
+        let body = self.ask(Asker::node(), api, version, request.to_bytes(version)?, timeout).await?;
+        Ok(Resp::from_bytes(body, version)?)
+    }
+
+    /// A request on behalf of a client.
+    pub async fn call_as<Req: Message, Resp: Message>(
+        &self,
+        ctx: &RequestContext,
+        api: ApiKey,
+        version: i16,
+        request: &Req,
+        timeout: Duration,
+    ) -> Result<Resp, ControllerError> {
+        let body = self.ask(Asker::forwarding(ctx), api, version, request.to_bytes(version)?, timeout).await?;
+        Ok(Resp::from_bytes(body, version)?)
+    }
+}
+
+/// Hands a client's request to the controller, and its answer back (KIP-590).
+pub fn forward(b: &Arc<Broker>, ctx: RequestContext, body: Bytes) -> Reply {
+    let b = Arc::clone(b);
+    Reply::Later(Box::pin(async move {
+        let asker = Asker::forwarding(&ctx);
+        let answer = b.controller.ask(asker, ctx.api, ctx.version, body.clone(), FORWARD_TIMEOUT).await;
+        let body = match answer {
+            Ok(body) => body,
+            Err(error) => {
+                let error = ApiError::new(error.error_code(), error.to_string());
+                match apis::error_response(ctx.api, ctx.version, body, &error) {
+                    Ok(body) => body,
+                    Err(e) => return malformed(&b.metrics, &ctx, &e),
+                }
+            }
+        };
+        count_done(&b.metrics, &ctx);
+        raw_reply(&ctx, body)
+    }))
+}
+
+/// A reply around a response body that is encoded already.
+pub(crate) fn raw_reply(ctx: &RequestContext, body: Bytes) -> Reply {
+    use ottla_protocol::frame::write_response_header;
+    use ottla_protocol::wire::Writer;
+    let mut head = Writer::with_capacity(16);
+    if let Err(e) = write_response_header(&mut head, ctx.api, ctx.version, ctx.correlation_id) {
+        return crate::request::unencodable(ctx, &e);
+    }
+    let mut out = Writer::with_capacity(4 + head.len() + body.len());
+    out.int32((head.len() + body.len()) as i32);
+    out.raw(&head.into_bytes());
+    out.raw(&body);
+    Reply::Now(ottla_net::Response::bytes(out.into_bytes()))
+}
+
+/// Creates topics that clients asked for and that are not there. Source: Kafka `AutoTopicCreationManager`.
+pub fn auto_create(b: &Arc<Broker>, names: Vec<Str>) {
+    let mut names: Vec<Str> = names.into_iter().filter(|n| is_valid_name(n)).map(|n| n.detached()).collect();
+    {
+        let mut creating = b.auto_creations.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        names.retain(|n| creating.len() < MAX_AUTO_CREATIONS && creating.insert(n.clone()));
+    }
+    if names.is_empty() {
+        return;
+    }
+    let b = Arc::clone(b);
+    tokio::spawn(async move {
+        let request = CreateTopicsRequest {
+            topics: names.iter().map(|n| creatable(&b, n)).collect(),
+            timeout_ms: FORWARD_TIMEOUT.as_millis() as i32,
+            ..Default::default()
+        };
+        let answer: Result<CreateTopicsResponse, _> =
+            b.controller.call(ApiKey::CreateTopics, 7, &request, FORWARD_TIMEOUT).await;
+        match answer {
+            Ok(response) => {
+                for topic in response.topics.iter().filter(|t| t.error_code != 0) {
+                    let code = ErrorCode::from_code(topic.error_code);
+                    if code != ErrorCode::TopicAlreadyExists {
+                        tracing::warn!(
+                            topic = %topic.name, %code, message = topic.error_message.as_deref().unwrap_or(""),
+                            "cannot create a topic that a client asked for"
+                        );
+                    }
+                }
+            }
+            Err(error) => tracing::warn!(%error, "cannot create topics that a client asked for"),
+        }
+        let mut creating = b.auto_creations.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        for name in &names {
+            creating.remove(name);
+        }
+    });
+}
+
+fn creatable(b: &Broker, name: &Str) -> CreatableTopic {
+    let config = b.config.load();
+    let own = |pairs: &[(&str, String)]| {
+        pairs
+            .iter()
+            .map(|(name, value)| CreatableTopicConfig {
+                name: (*name).into(),
+                value: Some(value.clone().into()),
+                ..Default::default()
+            })
+            .collect()
+    };
+    let (num_partitions, replication_factor, configs) = match &**name {
+        CONSUMER_OFFSETS => (
+            config.get_int("offsets.topic.num.partitions"),
+            config.get_int("offsets.topic.replication.factor"),
+            own(&[
+                ("cleanup.policy", "compact".to_owned()),
+                ("segment.bytes", config.get_int("offsets.topic.segment.bytes").to_string()),
+                ("compression.type", "producer".to_owned()),
+            ]),
+        ),
+        TRANSACTION_STATE => (
+            config.get_int("transaction.state.log.num.partitions"),
+            config.get_int("transaction.state.log.replication.factor"),
+            own(&[
+                ("cleanup.policy", "compact".to_owned()),
+                ("segment.bytes", config.get_int("transaction.state.log.segment.bytes").to_string()),
+                ("compression.type", "uncompressed".to_owned()),
+                ("unclean.leader.election.enable", "false".to_owned()),
+                ("min.insync.replicas", config.get_int("transaction.state.log.min.isr").to_string()),
+            ]),
+        ),
+        _ => (config.get_int("num.partitions"), config.get_int("default.replication.factor"), Vec::new()),
+    };
+    CreatableTopic {
+        name: name.clone(),
+        num_partitions,
+        replication_factor: replication_factor as i16,
+        configs,
+        ..Default::default()
+    }
+}

@@ -69,7 +69,10 @@ impl Log {
         let segments = self.segments.load();
         let error = |error| self.storage_error("Error while fetching offset by timestamp", error);
         let log_start_offset = self.log_start_offset();
-        for segment in segments.iter() {
+        // What is deleted but still in files is passed over.
+        let first =
+            segments.partition_point(|segment| segment.base_offset() <= log_start_offset).saturating_sub(1);
+        for segment in segments.iter().skip(first) {
             if segment.largest_timestamp(&*self.disk).map_err(error)? >= timestamp {
                 return with_scratch(|scratch| {
                     segment.find_offset_by_timestamp(timestamp, log_start_offset, scratch)

@@ -88,10 +88,8 @@ impl Connection for ClientConnection {
         };
         let ctx = self.context(api, version, correlation_id, client_id);
         if !handlers::is_served(&self.broker, &ctx) {
-            return self.refuse(&format_args!(
-                "{api} version {version} is not served on listener {}",
-                self.peer.listener
-            ));
+            let listener = Arc::clone(&self.peer.listener);
+            return self.refuse(&format_args!("{api} version {version} is not served on listener {listener}"));
         }
         self.broker.metrics.requests.of(api).request_bytes.add(size);
         if api == ApiKey::ApiVersions

@@ -30,6 +30,12 @@ pub struct Partition {
     waiting: AtomicUsize,
 }
 
+impl fmt::Debug for Partition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Partition({self})")
+    }
+}
+
 impl fmt::Display for Partition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}-{}", self.topic, self.index)
@@ -254,5 +260,5 @@ pub fn compression_of(partition: &Partition) -> Compression {
 
 /// The codec ids of `offsets.topic.compression.codec`.
 pub fn codec_of(id: i32) -> Codec {
-    u8::try_from(id).ok().and_then(|id| Codec::from_id(id).ok()).unwrap_or(Codec::None)
+    u8::try_from(id).ok().and_then(|id| Codec::from_id(id)).unwrap_or(Codec::None)
 }

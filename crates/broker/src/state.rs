@@ -23,6 +23,12 @@ pub fn wall_clock_ms() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as i64)
 }
 
+/// Random bits for choices that need no secrecy.
+pub fn random_u64() -> u64 {
+    let id = random_uuid().0;
+    u64::from_be_bytes([id[0], id[1], id[2], id[3], id[4], id[5], id[15], id[14]])
+}
+
 /// A random version 4 UUID, never one that Kafka reserves.
 pub fn random_uuid() -> Uuid {
     loop {
@@ -78,6 +84,8 @@ pub struct Broker {
     /// Levels set by BROKER_LOGGER: logger name to level.
     pub loggers: crate::logging::Loggers,
     /// Topics that are being created because clients asked for them.
+    /// Offset of the last metadata record that requests see.
+    pub applied_offset: tokio::sync::watch::Sender<i64>,
     pub auto_creations: Mutex<BTreeSet<Str>>,
 }
 

@@ -14,6 +14,7 @@ use crate::request::decode;
 pub struct Decided {
     pub records: Vec<VersionedRecord>,
     pub response: Bytes,
+    pub atomic: bool,
 }
 
 /// Why a request got no response at all: it is malformed, or not one for a controller.
@@ -74,11 +75,11 @@ fn run<Req: Message, Resp: Message>(
     on_error: impl FnOnce(&Req, &ApiError) -> Resp,
 ) -> Result<Decided, RequestError> {
     let request: Req = decode(body, version)?;
-    let (records, response) = match decide(&request) {
-        Ok(decision) => (decision.records, decision.response),
-        Err(error) => (Vec::new(), on_error(&request, &error)),
+    let (records, response, atomic) = match decide(&request) {
+        Ok(decision) => (decision.records, decision.response, decision.atomic),
+        Err(error) => (Vec::new(), on_error(&request, &error), false),
     };
-    Ok(Decided { records, response: response.to_bytes(version)? })
+    Ok(Decided { records, response: response.to_bytes(version)?, atomic })
 }
 
 /// Responses that have nothing but an error code (and a message).

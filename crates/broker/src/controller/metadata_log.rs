@@ -2,7 +2,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use ottla_metadata::config::StaticConfig;
 use ottla_raft::{LogView, OffsetAndEpoch, SnapshotId};
@@ -19,6 +19,7 @@ use crate::state::wall_clock_ms;
 pub const METADATA_TOPIC: &str = "__cluster_metadata";
 /// A snapshot that is larger than this is refused.
 const MAX_SNAPSHOT_BYTES: u64 = 4 << 30;
+const MAX_QUORUM_STATE_BYTES: u64 = 1 << 20;
 /// No batch is larger (8 MiB), and a reader always gets whole batches.
 const READ_BYTES: usize = 1 << 20;
 
@@ -27,7 +28,7 @@ pub struct MetadataLog {
     disk: Arc<dyn Disk>,
     dir: PathBuf,
     snapshots: SnapshotFiles,
-    known: Vec<kraft::SnapshotId>,
+    known: RwLock<Vec<kraft::SnapshotId>>,
 }
 
 /// Why the metadata log cannot be used.
@@ -66,21 +67,19 @@ impl MetadataLog {
         options.had_clean_shutdown = false;
         let state = Arc::new(DirState::new(metadata_dir.to_path_buf()));
         let log = Log::open(&disk, &state, options)?;
-        let mut this = MetadataLog { log, disk, dir, snapshots, known };
+        let this = MetadataLog { log, disk, dir, snapshots, known: RwLock::new(known) };
         // A log that ends before the newest snapshot was lost: it starts again behind it.
         if let Some(newest) = newest
             && this.log.log_end_offset() < newest.end_offset
         {
             this.log.truncate_fully_and_start_at(newest.end_offset, None, wall_clock_ms())?;
         }
-        if let Some(oldest) = this.known.first().copied()
-            && oldest.end_offset > this.log.log_start_offset()
-            && this.known.first().is_some_and(|s| s.end_offset > 0)
+        if let Some(oldest) = this.earliest_snapshot()
+            && oldest.offset > this.log.log_start_offset()
         {
             this.log.update_high_watermark(this.log.log_end_offset());
-            let _ = this.log.maybe_increment_log_start_offset(oldest.end_offset);
+            let _ = this.log.maybe_increment_log_start_offset(oldest.offset);
         }
-        this.known = this.snapshots.list().map_err(|source| MetadataLogError::Io { dir: this.dir.clone(), source })?;
         Ok(this)
     }
 
@@ -111,7 +110,7 @@ impl MetadataLog {
     }
 
     /// Throws the log away; it goes on behind a snapshot.
-    pub fn start_after_snapshot(&mut self, id: SnapshotId) -> Result<(), MetadataLogError> {
+    pub fn start_after_snapshot(&self, id: SnapshotId) -> Result<(), MetadataLogError> {
         self.log.truncate_fully_and_start_at(id.offset, None, wall_clock_ms())?;
         self.refresh()
     }
@@ -142,7 +141,7 @@ impl MetadataLog {
     }
 
     /// Writes a complete snapshot, durably.
-    pub fn write_snapshot(&mut self, id: SnapshotId, bytes: &[u8]) -> Result<(), MetadataLogError> {
+    pub fn write_snapshot(&self, id: SnapshotId, bytes: &[u8]) -> Result<(), MetadataLogError> {
         let id = kraft::SnapshotId { end_offset: id.offset, epoch: id.epoch };
         let write = || {
             let mut writer = self.snapshots.create(id)?;
@@ -153,7 +152,7 @@ impl MetadataLog {
         self.refresh()
     }
 
-    pub fn delete_snapshot(&mut self, id: SnapshotId) -> Result<(), MetadataLogError> {
+    pub fn delete_snapshot(&self, id: SnapshotId) -> Result<(), MetadataLogError> {
         self.snapshots
             .delete(kraft::SnapshotId { end_offset: id.offset, epoch: id.epoch })
             .map_err(|source| MetadataLogError::Io { dir: self.dir.clone(), source })?;
@@ -168,27 +167,39 @@ impl MetadataLog {
 
     /// Snapshots with their sizes, oldest first.
     pub fn snapshots(&self) -> Vec<(SnapshotId, u64)> {
-        self.known
-            .iter()
+        self.known()
+            .into_iter()
             .filter_map(|id| {
-                let slice = self.snapshots.open(*id).ok().flatten()?;
+                let slice = self.snapshots.open(id).ok().flatten()?;
                 Some((SnapshotId::new(id.end_offset, id.epoch), slice.len as u64))
             })
             .collect()
     }
 
-    fn refresh(&mut self) -> Result<(), MetadataLogError> {
-        self.known =
-            self.snapshots.list().map_err(|source| MetadataLogError::Io { dir: self.dir.clone(), source })?;
+    fn known(&self) -> Vec<kraft::SnapshotId> {
+        self.known.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn refresh(&self) -> Result<(), MetadataLogError> {
+        let known = self.snapshots.list().map_err(|source| MetadataLogError::Io { dir: self.dir.clone(), source })?;
+        *self.known.write().unwrap_or_else(PoisonError::into_inner) = known;
         Ok(())
     }
 
-    pub fn read_quorum_state(&self) -> io::Result<Option<kraft::QuorumState>> {
-        kraft::QuorumState::read(&*self.disk, &self.dir)
+    pub fn read_quorum_state_text(&self) -> io::Result<Option<String>> {
+        let bytes = self.disk.read(&self.dir.join(kraft::QUORUM_STATE_FILE), MAX_QUORUM_STATE_BYTES)?;
+        bytes.map(|b| String::from_utf8(b).map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))).transpose()
     }
 
-    pub fn write_quorum_state(&self, state: &kraft::QuorumState) -> io::Result<()> {
-        state.write(&*self.disk, &self.dir)
+    /// Replaces the file, durably.
+    pub fn write_quorum_state_text(&self, json: &str) -> io::Result<()> {
+        self.disk.write_atomic(&self.dir.join(kraft::QUORUM_STATE_FILE), json.as_bytes())
+    }
+
+    /// When a snapshot's file was written.
+    pub fn snapshot_modified_ms(&self, id: SnapshotId) -> Option<i64> {
+        let name = kraft::SnapshotId { end_offset: id.offset, epoch: id.epoch }.file_name();
+        self.disk.metadata(&self.dir.join(name)).ok().flatten().map(|m| m.modified_ms)
     }
 
     pub fn maintain(&self) {
@@ -210,7 +221,7 @@ impl LogView for MetadataLog {
     }
 
     fn end(&self) -> OffsetAndEpoch {
-        let epoch = self.log.latest_epoch().or_else(|| self.known.last().map(|s| s.epoch)).unwrap_or(0);
+        let epoch = self.log.latest_epoch().or_else(|| self.known().last().map(|s| s.epoch)).unwrap_or(0);
         OffsetAndEpoch::new(self.log.log_end_offset(), epoch)
     }
 
@@ -231,11 +242,11 @@ impl LogView for MetadataLog {
     }
 
     fn latest_snapshot(&self) -> Option<SnapshotId> {
-        self.known.last().map(|s| SnapshotId::new(s.end_offset, s.epoch))
+        self.known().last().map(|s| SnapshotId::new(s.end_offset, s.epoch))
     }
 
     fn earliest_snapshot(&self) -> Option<SnapshotId> {
-        self.known.first().map(|s| SnapshotId::new(s.end_offset, s.epoch))
+        self.known().first().map(|s| SnapshotId::new(s.end_offset, s.epoch))
     }
 
     fn snapshot_size(&self, id: SnapshotId) -> Option<u64> {

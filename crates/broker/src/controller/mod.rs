@@ -6,6 +6,7 @@
 mod apis;
 mod metadata_log;
 mod node;
+mod peer_client;
 mod publisher;
 mod remote;
 mod service;
@@ -33,6 +34,8 @@ use crate::topics::{CONSUMER_OFFSETS, TRANSACTION_STATE, is_valid_name};
 
 /// A forwarded request is given up after this.
 const FORWARD_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long an answer waits for its own broker to apply it.
+const APPLY_PATIENCE: Duration = Duration::from_secs(1);
 /// Topics that may be in creation by demand at the same time; more are created when clients ask again.
 const MAX_AUTO_CREATIONS: usize = 1000;
 
@@ -91,9 +94,25 @@ impl Asker {
     }
 }
 
+/// How far this broker has applied the metadata.
+pub struct Applied(pub tokio::sync::watch::Receiver<i64>);
+
+impl Applied {
+    /// Waits until the record at `offset` has been applied, but not long: a broker that is starting applies nothing.
+    async fn wait(&self, offset: i64) {
+        let mut applied = self.0.clone();
+        if *applied.borrow() < 0 {
+            return;
+        }
+        let _ = tokio::time::timeout(APPLY_PATIENCE, applied.wait_for(|at| *at >= offset)).await;
+    }
+}
+
 /// A broker's way to the active controller.
 pub enum ControllerAccess {
-    Local(Arc<ControllerNode>),
+    /// In this process. An answer is held until this broker has applied what it says, so that a client that
+    /// created a topic finds it with its next request.
+    Local { node: Arc<ControllerNode>, applied: Applied },
     Remote(Arc<RemoteController>),
 }
 
@@ -109,7 +128,11 @@ impl ControllerAccess {
     ) -> Result<Bytes, ControllerError> {
         let answer = async {
             match self {
-                ControllerAccess::Local(node) => node.ask(asker, api, version, body).await,
+                ControllerAccess::Local { node, applied } => {
+                    let answered = node.ask(asker, api, version, body).await?;
+                    applied.wait(answered.offset).await;
+                    Ok(answered.body)
+                }
                 ControllerAccess::Remote(remote) => remote.ask(asker, api, version, body, timeout).await,
             }
         };

@@ -95,7 +95,7 @@ impl GroupCoordinator {
         group_id: &str,
         request: GroupRequest,
         ctx: RequestContext,
-    ) -> impl Future<Output = GroupResponse> + Send + 'static {
+    ) -> impl Future<Output = GroupResponse> + Send + use<> {
         let index = self.partition_of(broker, group_id);
         let sent = match index {
             Some(index) => self.send(index, request, ctx, VerificationGuard::SENTINEL),
@@ -111,7 +111,7 @@ impl GroupCoordinator {
         request: GroupRequest,
         ctx: RequestContext,
         guard: VerificationGuard,
-    ) -> impl Future<Output = GroupResponse> + Send + 'static {
+    ) -> impl Future<Output = GroupResponse> + Send + use<> {
         wait(self.send(index, request, ctx, guard))
     }
 
@@ -141,13 +141,13 @@ impl GroupCoordinator {
     }
 
     /// Splits group ids by shard and asks each; ids whose shard is elsewhere come back as errors.
-    pub fn request_by_shard(
+    pub fn request_by_shard<F: Fn(Vec<Str>) -> GroupRequest>(
         &self,
         broker: &Broker,
         group_ids: Vec<Str>,
         ctx: &RequestContext,
-        make: impl Fn(Vec<Str>) -> GroupRequest,
-    ) -> impl Future<Output = Vec<GroupResponse>> + Send + 'static {
+        make: F,
+    ) -> impl Future<Output = Vec<GroupResponse>> + Send + use<F> {
         let mut by_shard: BTreeMap<Option<i32>, Vec<Str>> = BTreeMap::new();
         for id in group_ids {
             by_shard.entry(self.partition_of(broker, &id)).or_default().push(id);
@@ -163,11 +163,11 @@ impl GroupCoordinator {
     }
 
     /// Asks every shard of this broker.
-    pub fn request_all(
+    pub fn request_all<F: Fn() -> GroupRequest>(
         &self,
         ctx: &RequestContext,
-        make: impl Fn() -> GroupRequest,
-    ) -> impl Future<Output = Vec<GroupResponse>> + Send + 'static {
+        make: F,
+    ) -> impl Future<Output = Vec<GroupResponse>> + Send + use<F> {
         let indexes: Vec<i32> =
             self.shards.read().unwrap_or_else(PoisonError::into_inner).keys().copied().collect();
         let sent: Vec<_> = indexes.into_iter().map(|index| self.send(index, make(), ctx.clone(), VerificationGuard::SENTINEL)).collect();
@@ -182,7 +182,7 @@ impl GroupCoordinator {
         producer_epoch: i16,
         marker: EndTxnMarker,
         transaction_version: i16,
-    ) -> impl Future<Output = ErrorCode> + Send + 'static {
+    ) -> impl Future<Output = ErrorCode> + Send + use<> {
         let (reply, waiting) = oneshot::channel();
         let sent = {
             let shards = self.shards.read().unwrap_or_else(PoisonError::into_inner);

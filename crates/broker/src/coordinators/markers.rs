@@ -22,7 +22,7 @@ const WRITE_TXN_MARKERS_VERSION: i16 = 2;
 type Results = Vec<(Str, i32, MarkerResult)>;
 
 /// Writes the markers of this broker's partitions at once and asks other brokers for theirs.
-pub fn send(broker: &Arc<Broker>, sent: &SendMarkers) -> impl Future<Output = Results> + Send + 'static {
+pub fn send(broker: &Arc<Broker>, sent: &SendMarkers) -> impl Future<Output = Results> + Send + use<> {
     let image = broker.image.load_full();
     let marker = EndTxnMarker { commit: sent.commit, coordinator_epoch: sent.coordinator_epoch };
     let mut done: Results = Vec::new();

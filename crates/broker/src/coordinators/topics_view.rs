@@ -9,7 +9,7 @@ pub struct ImageTopics<'a>(pub &'a MetadataImage);
 
 impl TopicsView for ImageTopics<'_> {
     fn version(&self) -> i64 {
-        self.0.offset()
+        self.0.provenance.last_offset
     }
 
     fn topic_id(&self, name: &str) -> Option<Uuid> {

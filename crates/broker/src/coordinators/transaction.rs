@@ -103,7 +103,7 @@ impl TransactionCoordinator {
         transactional_id: &str,
         request: TxnRequest,
         api_version: i16,
-    ) -> impl Future<Output = TxnResponse> + Send + 'static {
+    ) -> impl Future<Output = TxnResponse> + Send + use<> {
         let sent = match self.partition_of(broker, transactional_id) {
             Some(index) => self.send(index, request, api_version),
             None => Err(request.error_response(ErrorCode::NotCoordinator, api_version)),
@@ -143,7 +143,7 @@ impl TransactionCoordinator {
         &self,
         request: TxnRequest,
         api_version: i16,
-    ) -> impl Future<Output = Vec<TxnResponse>> + Send + 'static {
+    ) -> impl Future<Output = Vec<TxnResponse>> + Send + use<> {
         let indexes: Vec<i32> =
             self.shards.read().unwrap_or_else(PoisonError::into_inner).keys().copied().collect();
         let sent: Vec<_> = indexes.into_iter().map(|i| self.send(i, request.clone(), api_version)).collect();

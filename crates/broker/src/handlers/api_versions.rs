@@ -85,7 +85,7 @@ fn response(b: &Broker, version: i16) -> ApiVersionsResponse {
         api_keys,
         supported_features,
         finalized_features,
-        finalized_features_epoch: image.offset().max(0),
+        finalized_features_epoch: image.provenance.last_offset.max(0),
         ..Default::default()
     }
 }

@@ -1,0 +1,150 @@
+//! Brings committed metadata to the broker: partitions, coordinators, configuration, then the image that requests see.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use arc_swap::ArcSwap;
+use ottla_coordinator::TopicChanges;
+use ottla_metadata::config::StaticConfig;
+use ottla_metadata::image::{ConfigResource, MetadataChanges, MetadataImage, ResourceKind};
+use ottla_protocol::ApiKey;
+use ottla_protocol::messages::assign_replicas_to_dirs_request::{DirectoryData, PartitionData, TopicData};
+use ottla_protocol::messages::{AssignReplicasToDirsRequest, AssignReplicasToDirsResponse};
+use ottla_protocol::types::Uuid;
+use tokio::sync::watch;
+
+use super::node::QuorumView;
+use crate::partitions::Applied;
+use crate::state::Broker;
+use crate::topics::{CONSUMER_OFFSETS, TRANSACTION_STATE};
+
+const ASSIGN_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(30);
+
+/// Applies images in order; one per broker.
+pub struct MetadataPublisher {
+    broker: Arc<Broker>,
+    /// What the settings of logs are taken from; ahead of the broker's image while a change is applied.
+    topic_settings: Arc<ArcSwap<(Arc<StaticConfig>, Arc<MetadataImage>)>>,
+    applied: Arc<MetadataImage>,
+}
+
+impl MetadataPublisher {
+    pub fn new(
+        broker: Arc<Broker>,
+        topic_settings: Arc<ArcSwap<(Arc<StaticConfig>, Arc<MetadataImage>)>>,
+    ) -> MetadataPublisher {
+        MetadataPublisher { broker, topic_settings, applied: Arc::default() }
+    }
+
+    /// Lets logs that are opened before the first image is applied have its settings.
+    pub fn prepare(&self, image: &Arc<MetadataImage>) {
+        let config = self.dynamic_config(image);
+        self.broker.config.store(Arc::clone(&config));
+        self.topic_settings.store(Arc::new((config, Arc::clone(image))));
+    }
+
+    /// Follows the quorum until its task ends.
+    pub async fn run(mut self, mut view: watch::Receiver<QuorumView>) {
+        while view.changed().await.is_ok() {
+            let image = Arc::clone(&view.borrow_and_update().image);
+            self.apply(image);
+        }
+    }
+
+    /// Applies one image; nothing happens when it has been applied already.
+    pub fn apply(&mut self, image: Arc<MetadataImage>) {
+        if image.provenance == self.applied.provenance {
+            return;
+        }
+        let b = &self.broker;
+        let changes = MetadataChanges::between(&self.applied, &image);
+        let brokers_changed = changes.configs.iter().any(|r| r.kind == ResourceKind::BROKER);
+        let config = if brokers_changed { self.dynamic_config(&image) } else { b.config.load_full() };
+        self.topic_settings.store(Arc::new((Arc::clone(&config), Arc::clone(&image))));
+        if brokers_changed {
+            b.config.store(config);
+        }
+        let applied = b.partitions.apply(&image, &changes);
+        self.applied = Arc::clone(&image);
+        b.image.store(Arc::clone(&image));
+        b.applied_offset.send_replace(image.provenance.last_offset);
+        self.elections(&applied);
+        let topics = TopicChanges {
+            created: !changes.topics_created.is_empty(),
+            changed: changes.topics_changed.iter().map(|c| c.new.name.clone()).collect(),
+            deleted: changes.topics_deleted.iter().map(|t| (t.name.clone(), t.id)).collect(),
+        };
+        let group_configs = brokers_changed || changes.configs.iter().any(|r| r.kind == ResourceKind::GROUP);
+        b.groups.on_metadata(b, &topics, group_configs);
+        if !applied.placed.is_empty() {
+            self.report_directories(applied.placed);
+        }
+    }
+
+    fn dynamic_config(&self, image: &MetadataImage) -> Arc<StaticConfig> {
+        let b = &self.broker;
+        let of = |resource: &ConfigResource| image.configs.get(resource).cloned().unwrap_or_default();
+        let (all, own) = (of(&ConfigResource::all_brokers()), of(&ConfigResource::broker(b.node_id)));
+        Arc::new(b.static_config.with_dynamic(
+            all.iter().map(|(k, v)| (&**k, &**v)),
+            own.iter().map(|(k, v)| (&**k, &**v)),
+        ))
+    }
+
+    fn elections(&self, applied: &Applied) {
+        let b = &self.broker;
+        for partition in &applied.resigned {
+            match &*partition.topic {
+                CONSUMER_OFFSETS => b.groups.on_resigned(partition.index),
+                TRANSACTION_STATE => b.transactions.on_resigned(partition.index),
+                _ => {}
+            }
+        }
+        for partition in &applied.elected {
+            match &*partition.topic {
+                CONSUMER_OFFSETS => b.groups.on_elected(b, Arc::clone(partition)),
+                TRANSACTION_STATE => b.transactions.on_elected(b, Arc::clone(partition)),
+                _ => {}
+            }
+        }
+    }
+
+    /// Tells the controller which directory took a new replica (KIP-858).
+    fn report_directories(&self, placed: Vec<(Uuid, i32, Uuid)>) {
+        let mut request = AssignReplicasToDirsRequest {
+            broker_id: self.broker.node_id,
+            broker_epoch: self.broker.broker_epoch.load(Ordering::Acquire),
+            ..Default::default()
+        };
+        for (topic_id, partition, dir) in placed {
+            let at = match request.directories.iter().position(|d| d.id == dir) {
+                Some(at) => at,
+                None => {
+                    request.directories.push(DirectoryData { id: dir, ..Default::default() });
+                    request.directories.len() - 1
+                }
+            };
+            let topics = &mut request.directories[at].topics;
+            let partition = PartitionData { partition_index: partition, ..Default::default() };
+            match topics.iter_mut().find(|t| t.topic_id == topic_id) {
+                Some(topic) => topic.partitions.push(partition),
+                None => {
+                    topics.push(TopicData { topic_id, partitions: vec![partition], ..Default::default() });
+                }
+            }
+        }
+        let broker = Arc::clone(&self.broker);
+        tokio::spawn(async move {
+            let answer: Result<AssignReplicasToDirsResponse, _> =
+                broker.controller.call(ApiKey::AssignReplicasToDirs, 0, &request, ASSIGN_TIMEOUT).await;
+            match answer {
+                Ok(response) if response.error_code == 0 => {}
+                Ok(response) => tracing::warn!(
+                    code = response.error_code,
+                    "the controller did not take the directories of new replicas"
+                ),
+                Err(error) => tracing::warn!(%error, "cannot tell the controller the directories of new replicas"),
+            }
+        });
+    }
+}

@@ -84,7 +84,12 @@ impl LeaderEpochCache {
 
     /// Notes that `epoch` starts at `start_offset`; entries that contradict it go. Durable on return.
     pub(crate) fn assign(&mut self, epoch: i32, start_offset: i64) -> io::Result<()> {
-        if self.assign_in_memory(epoch, start_offset) { self.write() } else { Ok(()) }
+        let before = self.entries.clone();
+        if !self.assign_in_memory(epoch, start_offset) {
+            return Ok(());
+        }
+        // What is not in the file must be tried again by the next append of the epoch.
+        self.write().inspect_err(|_| self.entries = before)
     }
 
     pub(crate) fn assign_in_memory(&mut self, epoch: i32, start_offset: i64) -> bool {

@@ -262,6 +262,7 @@ impl Loader<'_> {
         let size = segment.size();
         let mut valid = 0u64;
         let mut last_entry = 0u64;
+        let mut last_offset = segment.base_offset() - 1;
         let mut largest = TimestampOffset { timestamp: NO_TIMESTAMP, offset: segment.base_offset() };
         let mut epochs_changed = false;
         let mut scan = Scan::new(&**segment.file(), 0, size, BATCH_CHUNK);
@@ -281,8 +282,10 @@ impl Loader<'_> {
                     tracing::warn!(partition = %self.partition, position, %error, "found invalid messages");
                     return Ok(());
                 }
-                if !segment.offset_index.can_append_offset(header.last_offset()) {
-                    tracing::warn!(partition = %self.partition, position, "an offset does not belong to its segment");
+                // The checksum does not cover the base offset.
+                let in_segment = segment.offset_index.can_append_offset(header.last_offset());
+                if !in_segment || header.last_offset() <= last_offset {
+                    tracing::warn!(partition = %self.partition, position, "an offset does not belong to its place");
                     return Ok(());
                 }
                 if header.max_timestamp > largest.timestamp {
@@ -313,6 +316,7 @@ impl Loader<'_> {
                     producers.set_map_end_offset(header.next_offset());
                 }
                 valid = position + header.size as u64;
+                last_offset = header.last_offset();
             }
         })?;
         if epochs_changed {

@@ -41,6 +41,8 @@ impl Log {
         segments.push(Arc::clone(&segment));
         self.set_segments(segments);
         self.publish_end(log_end_offset);
+        // The closed segment's indexes were not synced with it: the recovery point stays in it until they are.
+        self.recovery_point.fetch_min(log_end_offset - 1, Ordering::AcqRel);
 
         // A snapshot at the start of each segment lets recovery begin there. It is synced with the closed segment.
         writer.producers.set_map_end_offset(new_offset);
@@ -97,8 +99,9 @@ impl Log {
         let segments = self.segments.load_full();
         let first = segments.partition_point(|segment| segment.base_offset() <= from).saturating_sub(1);
         let mut new_files = false;
+        let active = segments.last().map_or(0, |segment| segment.base_offset());
         for segment in segments.iter().skip(first).take_while(|segment| segment.base_offset() < offset) {
-            segment.flush().map_err(error)?;
+            segment.flush(segment.base_offset() < active).map_err(error)?;
             new_files |= segment.base_offset() >= from;
         }
         if new_files {

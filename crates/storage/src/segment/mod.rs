@@ -31,8 +31,10 @@ pub struct Segment {
     pub(crate) time_index: TimeIndex,
     pub(crate) txn_index: TransactionIndex,
     state: Mutex<State>,
-    /// Whether something was written since the last flush.
+    /// Whether something was written to the log since it was last synced.
     dirty: AtomicBool,
+    /// As above, for the indexes.
+    indexes_dirty: AtomicBool,
     preallocated: AtomicBool,
 }
 
@@ -121,6 +123,7 @@ impl Segment {
                 roll_jitter_ms: random_below(jitter, now_ms ^ base_offset.rotate_left(17)),
             }),
             dirty: AtomicBool::new(false),
+            indexes_dirty: AtomicBool::new(false),
             preallocated: AtomicBool::new(preallocate),
         })
     }
@@ -216,7 +219,7 @@ impl Segment {
             }
             return Err(error);
         }
-        self.dirty.store(true, Ordering::Release);
+        self.mark_dirty();
         let mut position = start;
         for batch in BatchIter::new(bytes).flatten() {
             let header = batch.header();
@@ -369,7 +372,7 @@ impl Segment {
             }
             None => 0,
         };
-        self.dirty.store(true, Ordering::Release);
+        self.mark_dirty();
         {
             let mut state = self.state();
             if self.size() == 0 {
@@ -387,7 +390,7 @@ impl Segment {
     pub(crate) fn set_recovered(&self, valid_bytes: u64, largest: TimestampOffset) -> io::Result<()> {
         self.log.truncate(valid_bytes)?;
         self.size.store(valid_bytes, Ordering::Release);
-        self.dirty.store(true, Ordering::Release);
+        self.mark_dirty();
         self.state().max_timestamp = Some(largest);
         Ok(())
     }
@@ -404,26 +407,36 @@ impl Segment {
         Ok(largest)
     }
 
-    /// Makes log and indexes durable, when something was written since the last time.
-    pub(crate) fn flush(&self) -> io::Result<()> {
-        if !self.dirty.swap(false, Ordering::AcqRel) {
+    /// Makes the log durable when something was written since the last time, and the indexes when `with_indexes` says
+    /// so. The indexes of the active segment need not be: a start after an unclean stop scans the segment of the
+    /// recovery point, whatever its indexes say.
+    pub(crate) fn flush(&self, with_indexes: bool) -> io::Result<()> {
+        Self::flush_if(&self.dirty, || self.log.sync_data())?;
+        if with_indexes {
+            Self::flush_if(&self.indexes_dirty, || {
+                self.offset_index.sync()?;
+                self.time_index.sync()?;
+                self.txn_index.sync()
+            })?;
+        }
+        Ok(())
+    }
+
+    fn flush_if(dirty: &AtomicBool, sync: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+        if !dirty.swap(false, Ordering::AcqRel) {
             return Ok(());
         }
-        let result = self
-            .log
-            .sync_data()
-            .and_then(|()| self.offset_index.sync())
-            .and_then(|()| self.time_index.sync())
-            .and_then(|()| self.txn_index.sync());
-        if result.is_err() {
-            self.dirty.store(true, Ordering::Release);
-        }
-        result
+        sync().inspect_err(|_| dirty.store(true, Ordering::Release))
+    }
+
+    fn mark_dirty(&self) {
+        self.dirty.store(true, Ordering::Release);
+        self.indexes_dirty.store(true, Ordering::Release);
     }
 
     pub(crate) fn close(&self) -> io::Result<()> {
         self.on_become_inactive()?;
-        self.flush()?;
+        self.flush(true)?;
         self.txn_index.close();
         Ok(())
     }

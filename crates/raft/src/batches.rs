@@ -51,11 +51,7 @@ pub enum BuildError {
 }
 
 fn options(base_offset: i64, epoch: i32) -> BatchOptions {
-    BatchOptions {
-        base_offset,
-        partition_leader_epoch: epoch,
-        ..Default::default()
-    }
+    BatchOptions { base_offset, partition_leader_epoch: epoch, ..Default::default() }
 }
 
 /// Packs record values into batches: one if `atomic`, else as many as their sizes ask for.
@@ -90,22 +86,13 @@ pub fn build_batches(
         let bytes = builder.build().map_err(|_| BuildError::Write)?;
         let base_offset = offset;
         offset += count as i64;
-        out.push(BuiltBatch {
-            base_offset,
-            end_offset: offset,
-            bytes,
-        });
+        out.push(BuiltBatch { base_offset, end_offset: offset, bytes });
         rest = &rest[count..];
     }
     Ok(out)
 }
 
-fn control(
-    base_offset: i64,
-    epoch: i32,
-    now_ms: i64,
-    records: &[(ControlRecordType, Bytes)],
-) -> BuiltBatch {
+fn control(base_offset: i64, epoch: i32, now_ms: i64, records: &[(ControlRecordType, Bytes)]) -> BuiltBatch {
     let values = records.iter().map(|(kind, value)| (*kind, value.as_ref()));
     BuiltBatch {
         base_offset,
@@ -115,24 +102,15 @@ fn control(
 }
 
 fn encoded<M: Message>(message: &M, version: i16) -> Bytes {
-    message
-        .to_bytes(version)
-        .expect("control records have no field that a version cannot say")
+    message.to_bytes(version).expect("control records have no field that a version cannot say")
 }
 
 /// The voters as the log is told of them.
 fn quorum_records(kraft_version: i16, voters: &VoterSet) -> Vec<(ControlRecordType, Bytes)> {
-    let version = KRaftVersionRecord {
-        version: 0,
-        kraft_version,
-        ..Default::default()
-    };
+    let version = KRaftVersionRecord { version: 0, kraft_version, ..Default::default() };
     vec![
         (ControlRecordType::KRaftVersion, encoded(&version, 0)),
-        (
-            ControlRecordType::KRaftVoters,
-            encoded(&voters.to_record(), 0),
-        ),
+        (ControlRecordType::KRaftVoters, encoded(&voters.to_record(), 0)),
     ]
 }
 
@@ -150,11 +128,7 @@ pub(crate) fn leader_change_batch(
 ) -> BuiltBatch {
     let as_voter = |id: i32| Voter {
         voter_id: id,
-        voter_directory_id: voters
-            .voters
-            .get(&id)
-            .and_then(|v| v.directory_id)
-            .unwrap_or(Uuid::ZERO),
+        voter_directory_id: voters.voters.get(&id).and_then(|v| v.directory_id).unwrap_or(Uuid::ZERO),
         ..Default::default()
     };
     let version = kraft_version.clamp(0, 1);
@@ -167,18 +141,11 @@ pub(crate) fn leader_change_batch(
     };
     let mut message_for_version = message;
     if version == 0 {
-        for v in message_for_version
-            .voters
-            .iter_mut()
-            .chain(&mut message_for_version.granting_voters)
-        {
+        for v in message_for_version.voters.iter_mut().chain(&mut message_for_version.granting_voters) {
             v.voter_directory_id = Uuid::ZERO;
         }
     }
-    let mut records = vec![(
-        ControlRecordType::LeaderChange,
-        encoded(&message_for_version, version),
-    )];
+    let mut records = vec![(ControlRecordType::LeaderChange, encoded(&message_for_version, version))];
     if kraft_version > 0 && from_bootstrap {
         records.extend(quorum_records(kraft_version, voters));
     }
@@ -211,10 +178,7 @@ pub fn snapshot_bytes(
         out.extend_from_slice(&batch.bytes);
         offset = batch.end_offset;
     }
-    let footer = SnapshotFooterRecord {
-        version: 0,
-        ..Default::default()
-    };
+    let footer = SnapshotFooterRecord { version: 0, ..Default::default() };
     let last = [(ControlRecordType::SnapshotFooter, encoded(&footer, 0))];
     out.extend_from_slice(&control(offset, id.epoch, now_ms, &last).bytes);
     Ok(out)

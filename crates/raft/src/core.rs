@@ -111,19 +111,11 @@ impl QuorumCore {
         // A log that is ahead of the file knows of a later epoch.
         let log_epoch = log.end().epoch;
         if log_epoch > election.epoch {
-            election = ElectionState {
-                epoch: log_epoch,
-                leader_id: None,
-                voted: None,
-            };
+            election = ElectionState { epoch: log_epoch, leader_id: None, voted: None };
         }
         // A leader that restarts is none any more.
         let leader = election.leader_id.filter(|id| *id != config.node_id);
-        let role = if leader.is_some() {
-            Role::Follower
-        } else {
-            Role::Unattached
-        };
+        let role = if leader.is_some() { Role::Follower } else { Role::Unattached };
         election.leader_id = leader;
         QuorumCore {
             role,
@@ -169,9 +161,7 @@ impl QuorumCore {
 
     /// The voters by the log, else by configuration.
     pub fn voters(&self) -> &VoterSet {
-        self.history
-            .voters()
-            .map_or(&self.config.static_voters, |(_, set)| set)
+        self.history.voters().map_or(&self.config.static_voters, |(_, set)| set)
     }
 
     /// The voters that the log itself names, for snapshots.
@@ -180,10 +170,7 @@ impl QuorumCore {
     }
 
     pub fn is_voter(&self) -> bool {
-        self.config.can_vote
-            && self
-                .voters()
-                .contains(self.config.node_id, self.config.directory_id)
+        self.config.can_vote && self.voters().contains(self.config.node_id, self.config.directory_id)
     }
 
     /// Where the leader is, for those who forward to it.
@@ -194,11 +181,7 @@ impl QuorumCore {
         }
         let voter = self.voters().voters.get(&id)?;
         let address = voter.address(&self.config.listener)?;
-        Some(PeerAddress {
-            node_id: id,
-            host: address.host.clone(),
-            port: address.port,
-        })
+        Some(PeerAddress { node_id: id, host: address.host.clone(), port: address.port })
     }
 
     /// When [`Event::Tick`] is due next; `None` for not before something else happens.
@@ -215,11 +198,9 @@ impl QuorumCore {
         let mut out = Vec::new();
         match event {
             Event::Tick => self.on_tick(log, now_ms, &mut out),
-            Event::Request {
-                token,
-                version,
-                request,
-            } => self.on_request(token, version, request, log, now_ms, &mut out),
+            Event::Request { token, version, request } => {
+                self.on_request(token, version, request, log, now_ms, &mut out)
+            }
             Event::Response { id, response } => {
                 self.on_response(id, response, log, now_ms, &mut out);
                 self.on_tick(log, now_ms, &mut out);
@@ -257,13 +238,7 @@ impl QuorumCore {
             return Err(ProposeError::NotLeader);
         }
         let end = log.end();
-        Ok(build_batches(
-            values,
-            end.offset,
-            self.election.epoch,
-            now_ms,
-            atomic,
-        )?)
+        Ok(build_batches(values, end.offset, self.election.epoch, now_ms, atomic)?)
     }
 
     /// Tells the core of batches that were appended, so that waiting fetches are answered.
@@ -290,21 +265,10 @@ impl QuorumCore {
         let epoch = self.election.epoch.max(end.epoch).saturating_add(1);
         // As any candidate: first the vote for itself, then, with every vote, the leadership.
         self.set_election(
-            ElectionState {
-                epoch,
-                leader_id: None,
-                voted: Some((id, self.config.directory_id)),
-            },
+            ElectionState { epoch, leader_id: None, voted: Some((id, self.config.directory_id)) },
             out,
         );
-        self.set_election(
-            ElectionState {
-                epoch,
-                leader_id: Some(id),
-                voted: None,
-            },
-            out,
-        );
+        self.set_election(ElectionState { epoch, leader_id: Some(id), voted: None }, out);
         let from_bootstrap = self.history.voters().is_some_and(|(at, _)| at < 0);
         let batch = leader_change_batch(
             end.offset,
@@ -321,17 +285,12 @@ impl QuorumCore {
         }
         self.role = Role::Leader(Box::new(LeaderState::new(end.offset, now_ms)));
         out.push(Effect::Append(batch));
-        out.push(Effect::BecameLeader {
-            epoch,
-            epoch_start_offset: end.offset,
-        });
+        out.push(Effect::BecameLeader { epoch, epoch_start_offset: end.offset });
     }
 
     fn on_shutdown(&mut self, out: &mut Vec<Effect>) {
         if self.is_leader() {
-            out.push(Effect::LostLeadership {
-                epoch: self.election.epoch,
-            });
+            out.push(Effect::LostLeadership { epoch: self.election.epoch });
         }
         self.drop_parked(out);
         self.role = Role::Resigned;
@@ -343,9 +302,7 @@ impl QuorumCore {
         }
         self.election = election;
         let voters: Vec<i32> = self.voters().ids().collect();
-        out.push(Effect::PersistElection {
-            json: election.to_json(self.kraft_version(), &voters),
-        });
+        out.push(Effect::PersistElection { json: election.to_json(self.kraft_version(), &voters) });
     }
 
     /// Leaves whatever role it has for `leader` (or nobody) in `epoch`.
@@ -355,43 +312,22 @@ impl QuorumCore {
             return;
         }
         if self.is_leader() {
-            out.push(Effect::LostLeadership {
-                epoch: self.election.epoch,
-            });
+            out.push(Effect::LostLeadership { epoch: self.election.epoch });
             self.drop_parked(out);
         }
-        let voted = if epoch == self.election.epoch {
-            self.election.voted
-        } else {
-            None
-        };
-        self.set_election(
-            ElectionState {
-                epoch,
-                leader_id: leader,
-                voted,
-            },
-            out,
-        );
+        let voted = if epoch == self.election.epoch { self.election.voted } else { None };
+        self.set_election(ElectionState { epoch, leader_id: leader, voted }, out);
         self.role = match leader {
             Some(_) => Role::Follower,
             None => Role::Unattached,
         };
         self.fetcher.on_new_leader();
-        out.push(Effect::LeaderChanged {
-            leader_id: leader,
-            epoch,
-        });
+        out.push(Effect::LeaderChanged { leader_id: leader, epoch });
     }
 
     /// Takes over what a response or request says of epoch and leader. Returns whether it is from the
     /// epoch that this node is in afterwards.
-    pub(crate) fn learn_leader(
-        &mut self,
-        leader: Option<i32>,
-        epoch: i32,
-        out: &mut Vec<Effect>,
-    ) -> bool {
+    pub(crate) fn learn_leader(&mut self, leader: Option<i32>, epoch: i32, out: &mut Vec<Effect>) -> bool {
         if epoch < self.election.epoch {
             return false;
         }
@@ -411,25 +347,18 @@ impl QuorumCore {
 
     /// As the leader: what a majority of voters has on disk, once that includes a record of this
     /// epoch.
-    pub(crate) fn advance_high_watermark(
-        &mut self,
-        log: &dyn LogView,
-        now_ms: i64,
-        out: &mut Vec<Effect>,
-    ) {
+    pub(crate) fn advance_high_watermark(&mut self, log: &dyn LogView, now_ms: i64, out: &mut Vec<Effect>) {
         let Role::Leader(leader) = &self.role else {
             return;
         };
         let mut offsets: Vec<i64> = self
             .voters()
             .ids()
-            .map(|id| {
-                if id == self.config.node_id {
-                    log.flushed_offset()
-                } else {
-                    leader.replica_offset(id)
-                }
-            })
+            .map(
+                |id| {
+                    if id == self.config.node_id { log.flushed_offset() } else { leader.replica_offset(id) }
+                },
+            )
             .collect();
         offsets.sort_unstable_by(|a, b| b.cmp(a));
         let majority = offsets.get(offsets.len() / 2).copied().unwrap_or(0);
@@ -443,12 +372,7 @@ impl QuorumCore {
         }
     }
 
-    pub(crate) fn send(
-        &mut self,
-        to: PeerAddress,
-        request: PeerRequest,
-        out: &mut Vec<Effect>,
-    ) -> RequestId {
+    pub(crate) fn send(&mut self, to: PeerAddress, request: PeerRequest, out: &mut Vec<Effect>) -> RequestId {
         let id = RequestId(self.next_request);
         self.next_request += 1;
         out.push(Effect::Send { id, to, request });

@@ -54,26 +54,16 @@ pub enum Event {
     /// Time has passed. To be sent at `next_deadline_ms` at the latest, and once at the start.
     Tick,
     /// A request came in. `version` is that of the request.
-    Request {
-        token: Token,
-        version: i16,
-        request: PeerRequest,
-    },
+    Request { token: Token, version: i16, request: PeerRequest },
     /// A request of the core was answered.
-    Response {
-        id: RequestId,
-        response: PeerResponse,
-    },
+    Response { id: RequestId, response: PeerResponse },
     /// A request of the core was not answered: no connection, or no answer in time.
     Failed { id: RequestId },
     /// The log was flushed: its `flushed_offset` may have grown.
     Flushed,
     /// A fetched snapshot is complete on disk and the log starts at its end. `history` is what its
     /// control records say.
-    SnapshotInstalled {
-        id: SnapshotId,
-        history: ControlHistory,
-    },
+    SnapshotInstalled { id: SnapshotId, history: ControlHistory },
     /// The node shuts down: a leader tells the others.
     Shutdown,
 }
@@ -100,27 +90,15 @@ pub enum Effect {
     /// Drop everything at and after `offset`, then send [`Event::Flushed`].
     Truncate { offset: i64 },
     /// Write a piece of a snapshot that is being fetched, under its temporary name.
-    WriteSnapshotChunk {
-        id: SnapshotId,
-        position: u64,
-        bytes: Bytes,
-    },
+    WriteSnapshotChunk { id: SnapshotId, position: u64, bytes: Bytes },
     /// The snapshot is complete: rename it, drop the log, start it anew at `id.offset`, then send
     /// [`Event::SnapshotInstalled`].
     InstallSnapshot { id: SnapshotId },
     /// Answer a request.
-    Respond {
-        token: Token,
-        response: PeerResponse,
-    },
+    Respond { token: Token, response: PeerResponse },
     /// Read batches from `offset` on into the only partition of `response`, at most `max_bytes` (but
     /// one batch in any case), and answer with it.
-    RespondWithRecords {
-        token: Token,
-        response: FetchResponse,
-        offset: i64,
-        max_bytes: usize,
-    },
+    RespondWithRecords { token: Token, response: FetchResponse, offset: i64, max_bytes: usize },
     /// Read a piece of a snapshot into the only partition of `response` and answer with it.
     RespondWithSnapshot {
         token: Token,
@@ -130,11 +108,7 @@ pub enum Effect {
         max_bytes: usize,
     },
     /// Send a request.
-    Send {
-        id: RequestId,
-        to: PeerAddress,
-        request: PeerRequest,
-    },
+    Send { id: RequestId, to: PeerAddress, request: PeerRequest },
     /// This node leads from now on. Once its high watermark passes `epoch_start_offset` it has the
     /// whole log.
     BecameLeader { epoch: i32, epoch_start_offset: i64 },

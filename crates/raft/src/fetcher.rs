@@ -2,9 +2,7 @@
 
 use bytes::Bytes;
 use ottla_protocol::ErrorCode;
-use ottla_protocol::messages::fetch_request::{
-    FetchPartition, FetchRequest, FetchTopic, ReplicaState,
-};
+use ottla_protocol::messages::fetch_request::{FetchPartition, FetchRequest, FetchTopic, ReplicaState};
 use ottla_protocol::messages::fetch_response::FetchResponse;
 use ottla_protocol::messages::fetch_snapshot_request::{
     FetchSnapshotRequest, PartitionSnapshot, SnapshotId as SnapshotIdData, TopicSnapshot,
@@ -30,6 +28,7 @@ struct SnapshotFetch {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Fetcher {
     in_flight: Option<(RequestId, i64)>,
+    sent_ms: i64,
     /// Not before this time.
     retry_at_ms: i64,
     /// Until when the leader must have answered.
@@ -74,26 +73,12 @@ impl QuorumCore {
             .config
             .bootstrap_servers
             .iter()
-            .map(|(host, port)| PeerAddress {
-                node_id: -1,
-                host: host.clone(),
-                port: *port,
-            })
+            .map(|(host, port)| PeerAddress { node_id: -1, host: host.clone(), port: *port })
             .collect();
-        servers.extend(
-            self.voters()
-                .voters
-                .values()
-                .filter(|v| v.id != own)
-                .filter_map(|v| {
-                    let a = v.address(&self.config.listener)?;
-                    Some(PeerAddress {
-                        node_id: v.id,
-                        host: a.host.clone(),
-                        port: a.port,
-                    })
-                }),
-        );
+        servers.extend(self.voters().voters.values().filter(|v| v.id != own).filter_map(|v| {
+            let a = v.address(&self.config.listener)?;
+            Some(PeerAddress { node_id: v.id, host: a.host.clone(), port: a.port })
+        }));
         if servers.is_empty() {
             return None;
         }
@@ -134,6 +119,7 @@ impl QuorumCore {
         let id = self.send(to, request, out);
         let timeout = self.config.fetch_timeout_ms.max(i64::from(MAX_FETCH_WAIT_MS));
         self.fetcher.in_flight = Some((id, now_ms + timeout));
+        self.fetcher.sent_ms = now_ms;
     }
 
     fn fetch_request(&self, log: &dyn LogView) -> FetchRequest {
@@ -141,10 +127,7 @@ impl QuorumCore {
         FetchRequest {
             cluster_id: Some(Str::from(self.config.cluster_id.as_str())),
             replica_id: self.config.node_id,
-            replica_state: ReplicaState {
-                replica_id: self.config.node_id,
-                ..Default::default()
-            },
+            replica_state: ReplicaState { replica_id: self.config.node_id, ..Default::default() },
             max_wait_ms: MAX_FETCH_WAIT_MS,
             min_bytes: 0,
             max_bytes: i32::try_from(self.config.fetch_max_bytes).unwrap_or(i32::MAX),
@@ -224,11 +207,7 @@ impl QuorumCore {
 
     fn remember_leader_address(&mut self, id: i32, host: &str, port: i32) {
         if let Ok(port) = u16::try_from(port) {
-            self.leader_address = Some(PeerAddress {
-                node_id: id,
-                host: host.to_owned(),
-                port,
-            });
+            self.leader_address = Some(PeerAddress { node_id: id, host: host.to_owned(), port });
         }
     }
 
@@ -242,10 +221,7 @@ impl QuorumCore {
         if response.error_code != ErrorCode::None.code() {
             return;
         }
-        let partition = response
-            .responses
-            .pop()
-            .and_then(|mut t| t.partitions.pop());
+        let partition = response.responses.pop().and_then(|mut t| t.partitions.pop());
         let Some(p) = partition else {
             return;
         };
@@ -273,6 +249,8 @@ impl QuorumCore {
                 self.fetcher.appending = true;
                 out.push(Effect::Truncate { offset });
             }
+            // Should the two logs never agree, they shall not ask each other all the time.
+            self.fetcher.retry_at_ms = now_ms + self.config.retry_backoff_ms;
             return;
         }
         if p.snapshot_id.epoch >= 0 && p.snapshot_id.end_offset >= 0 {
@@ -281,6 +259,7 @@ impl QuorumCore {
                 position: 0,
                 complete: false,
             });
+            self.fetcher.retry_at_ms = now_ms + self.config.retry_backoff_ms;
             return;
         }
         let records = p.records.unwrap_or_default();
@@ -290,13 +269,17 @@ impl QuorumCore {
         };
         if end > log.end().offset {
             self.fetcher.appending = true;
-            out.push(Effect::AppendFetched {
-                batches: whole_batches(&records),
-            });
+            out.push(Effect::AppendFetched { batches: whole_batches(&records) });
         }
+        let before = self.high_watermark;
         let committed = p.high_watermark.min(end);
         if committed >= 0 {
             self.raise_high_watermark(committed, out);
+        }
+        // A leader that answers at once though it has nothing new is asked a little later.
+        let nothing_new = !self.fetcher.appending && self.high_watermark == before;
+        if nothing_new && now_ms - self.fetcher.sent_ms < self.config.retry_backoff_ms {
+            self.fetcher.retry_at_ms = now_ms + self.config.retry_backoff_ms;
         }
     }
 
@@ -360,11 +343,7 @@ impl QuorumCore {
         let id = fetch.id;
         fetch.complete = u64::try_from(p.size).is_ok_and(|size| fetch.position >= size);
         let complete = fetch.complete;
-        out.push(Effect::WriteSnapshotChunk {
-            id,
-            position,
-            bytes,
-        });
+        out.push(Effect::WriteSnapshotChunk { id, position, bytes });
         if complete {
             out.push(Effect::InstallSnapshot { id });
         }
@@ -385,9 +364,5 @@ fn truncation_offset(log: &dyn LogView, at: OffsetAndEpoch) -> i64 {
         return at.offset.min(end);
     }
     let local = log.end_of_epoch(at.epoch);
-    if local.epoch == at.epoch {
-        local.offset.min(at.offset)
-    } else {
-        local.offset.min(end)
-    }
+    if local.epoch == at.epoch { local.offset.min(at.offset) } else { local.offset.min(end) }
 }

@@ -5,13 +5,11 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use ottla_protocol::ErrorCode;
 use ottla_protocol::messages::describe_quorum_request::DescribeQuorumRequest;
-use ottla_protocol::messages::describe_quorum_response::{
-    self as dq, DescribeQuorumResponse, ReplicaState,
-};
+use ottla_protocol::messages::describe_quorum_response::{self as dq, DescribeQuorumResponse, ReplicaState};
 use ottla_protocol::messages::fetch_request::{FetchPartition, FetchRequest};
 use ottla_protocol::messages::fetch_response::{
-    EpochEndOffset, FetchResponse, FetchableTopicResponse, LeaderIdAndEpoch, NodeEndpoint,
-    PartitionData, SnapshotId as SnapshotIdData,
+    EpochEndOffset, FetchResponse, FetchableTopicResponse, LeaderIdAndEpoch, NodeEndpoint, PartitionData,
+    SnapshotId as SnapshotIdData,
 };
 use ottla_protocol::messages::fetch_snapshot_request::FetchSnapshotRequest;
 use ottla_protocol::messages::fetch_snapshot_response::{self as fs, FetchSnapshotResponse};
@@ -55,11 +53,7 @@ pub(crate) struct LeaderState {
 
 impl LeaderState {
     pub(crate) fn new(epoch_start_offset: i64, _now_ms: i64) -> Self {
-        LeaderState {
-            epoch_start_offset,
-            replicas: BTreeMap::new(),
-            parked: Vec::new(),
-        }
+        LeaderState { epoch_start_offset, replicas: BTreeMap::new(), parked: Vec::new() }
     }
 
     pub(crate) fn next_deadline_ms(&self) -> Option<i64> {
@@ -68,12 +62,7 @@ impl LeaderState {
 
     /// The offset that a voter has fetched up to.
     pub(crate) fn replica_offset(&self, id: i32) -> i64 {
-        self.replicas
-            .iter()
-            .filter(|((i, _), _)| *i == id)
-            .map(|(_, r)| r.offset)
-            .max()
-            .unwrap_or(-1)
+        self.replicas.iter().filter(|((i, _), _)| *i == id).map(|(_, r)| r.offset).max().unwrap_or(-1)
     }
 
     pub(crate) fn observed(&self) -> BTreeMap<(i32, Uuid), i64> {
@@ -84,8 +73,7 @@ impl LeaderState {
         if key.0 < 0 {
             return;
         }
-        self.replicas
-            .retain(|_, r| now_ms - r.last_fetch_ms < OBSERVER_SESSION_TIMEOUT_MS);
+        self.replicas.retain(|_, r| now_ms - r.last_fetch_ms < OBSERVER_SESSION_TIMEOUT_MS);
         if self.replicas.len() >= OBSERVERS_MAX && !self.replicas.contains_key(&key) {
             return;
         }
@@ -134,20 +122,12 @@ impl QuorumCore {
             let address = self.leader_address()?;
             (address.host, address.port)
         };
-        Some(NodeEndpoint {
-            node_id: id,
-            host: host.into(),
-            port: i32::from(port),
-            ..Default::default()
-        })
+        Some(NodeEndpoint { node_id: id, host: host.into(), port: i32::from(port), ..Default::default() })
     }
 
     fn fetch_response(&self, version: i16, partition: PartitionData) -> FetchResponse {
-        let node_endpoints = if version >= 17 {
-            self.endpoint_of_leader().into_iter().collect()
-        } else {
-            Vec::new()
-        };
+        let node_endpoints =
+            if version >= 17 { self.endpoint_of_leader().into_iter().collect() } else { Vec::new() };
         FetchResponse {
             responses: vec![FetchableTopicResponse {
                 topic: Str::from_static(METADATA_TOPIC),
@@ -185,14 +165,9 @@ impl QuorumCore {
         now_ms: i64,
         out: &mut Vec<Effect>,
     ) {
-        let respond = |response: FetchResponse| Effect::Respond {
-            token,
-            response: PeerResponse::Fetch(response),
-        };
-        let top_error = |code: ErrorCode| FetchResponse {
-            error_code: code.code(),
-            ..Default::default()
-        };
+        let respond =
+            |response: FetchResponse| Effect::Respond { token, response: PeerResponse::Fetch(response) };
+        let top_error = |code: ErrorCode| FetchResponse { error_code: code.code(), ..Default::default() };
         if !self.has_cluster_id(request.cluster_id.as_ref()) {
             out.push(respond(top_error(ErrorCode::InconsistentClusterId)));
             return;
@@ -219,30 +194,20 @@ impl QuorumCore {
         let mut data = self.partition_data(ErrorCode::None, log);
         match validate_position(log, at) {
             Validity::Diverging(end) => {
-                data.diverging_epoch = EpochEndOffset {
-                    epoch: end.epoch,
-                    end_offset: end.offset,
-                    ..Default::default()
-                };
+                data.diverging_epoch =
+                    EpochEndOffset { epoch: end.epoch, end_offset: end.offset, ..Default::default() };
                 out.push(respond(self.fetch_response(version, data)));
                 return;
             }
             Validity::Snapshot(id) => {
-                data.snapshot_id = SnapshotIdData {
-                    end_offset: id.offset,
-                    epoch: id.epoch,
-                    ..Default::default()
-                };
+                data.snapshot_id =
+                    SnapshotIdData { end_offset: id.offset, epoch: id.epoch, ..Default::default() };
                 out.push(respond(self.fetch_response(version, data)));
                 return;
             }
             Validity::Valid => {}
         }
-        let replica = if version >= 15 {
-            request.replica_state.replica_id
-        } else {
-            request.replica_id
-        };
+        let replica = if version >= 15 { request.replica_state.replica_id } else { request.replica_id };
         let key = (replica, p.replica_directory_id);
         let end = log.end().offset;
         if let Role::Leader(leader) = &mut self.role {
@@ -254,11 +219,7 @@ impl QuorumCore {
             token,
             version,
             offset: p.fetch_offset,
-            high_watermark: if version >= 18 {
-                p.high_watermark
-            } else {
-                i64::MAX
-            },
+            high_watermark: if version >= 18 { p.high_watermark } else { i64::MAX },
             deadline_ms: now_ms + i64::from(request.max_wait_ms),
             max_bytes: asked.min(self.config.fetch_max_bytes),
         };
@@ -274,25 +235,16 @@ impl QuorumCore {
     }
 
     fn is_ready(&self, p: &ParkedFetch, log: &dyn LogView) -> bool {
-        log.end().offset > p.offset
-            || self.high_watermark.is_some_and(|hw| hw > p.high_watermark)
+        log.end().offset > p.offset || self.high_watermark.is_some_and(|hw| hw > p.high_watermark)
     }
 
     fn answer_fetch(&self, p: &ParkedFetch, log: &dyn LogView, out: &mut Vec<Effect>) {
         let data = self.partition_data(ErrorCode::None, log);
         let response = self.fetch_response(p.version, data);
         out.push(if log.end().offset > p.offset {
-            Effect::RespondWithRecords {
-                token: p.token,
-                response,
-                offset: p.offset,
-                max_bytes: p.max_bytes,
-            }
+            Effect::RespondWithRecords { token: p.token, response, offset: p.offset, max_bytes: p.max_bytes }
         } else {
-            Effect::Respond {
-                token: p.token,
-                response: PeerResponse::Fetch(response),
-            }
+            Effect::Respond { token: p.token, response: PeerResponse::Fetch(response) }
         });
     }
 
@@ -397,10 +349,7 @@ impl QuorumCore {
                         leader_epoch: self.election.epoch,
                         ..Default::default()
                     },
-                    size: checked
-                        .ok()
-                        .and_then(|(size, _)| i64::try_from(size).ok())
-                        .unwrap_or(0),
+                    size: checked.ok().and_then(|(size, _)| i64::try_from(size).ok()).unwrap_or(0),
                     position: if code == ErrorCode::None { p.position } else { 0 },
                     unaligned_records: Some(Bytes::new()),
                     ..Default::default()
@@ -419,10 +368,7 @@ impl QuorumCore {
                     .unwrap_or(0)
                     .min(self.config.fetch_snapshot_max_bytes),
             },
-            Err(_) => Effect::Respond {
-                token,
-                response: PeerResponse::FetchSnapshot(response),
-            },
+            Err(_) => Effect::Respond { token, response: PeerResponse::FetchSnapshot(response) },
         });
     }
 
@@ -485,8 +431,7 @@ impl QuorumCore {
             .replicas
             .iter()
             .filter(|((id, dir), r)| {
-                !self.voters().contains(*id, *dir)
-                    && now_ms - r.last_fetch_ms < OBSERVER_SESSION_TIMEOUT_MS
+                !self.voters().contains(*id, *dir) && now_ms - r.last_fetch_ms < OBSERVER_SESSION_TIMEOUT_MS
             })
             .map(|((id, dir), r)| replica_state(*id, *dir, Some(r)))
             .collect();
@@ -548,11 +493,7 @@ fn only_partition(request: &FetchRequest, version: i16) -> Option<&FetchPartitio
     let [topic] = request.topics.as_slice() else {
         return None;
     };
-    let named = if version >= 13 {
-        topic.topic_id == Uuid::ONE
-    } else {
-        &*topic.topic == METADATA_TOPIC
-    };
+    let named = if version >= 13 { topic.topic_id == Uuid::ONE } else { &*topic.topic == METADATA_TOPIC };
     match topic.partitions.as_slice() {
         [p] if named && p.partition == 0 => Some(p),
         _ => None,

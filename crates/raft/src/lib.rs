@@ -19,8 +19,8 @@ mod votes;
 mod tests;
 
 pub use batches::{
-    BuildError, BuiltBatch, LogReadError, LogRecord, MAX_BATCH_SIZE_BYTES, build_batches,
-    for_each_record, parse_snapshot_file_name, snapshot_bytes, snapshot_file_name,
+    BuildError, BuiltBatch, LogReadError, LogRecord, MAX_BATCH_SIZE_BYTES, build_batches, for_each_record,
+    parse_snapshot_file_name, snapshot_bytes, snapshot_file_name,
 };
 pub use core::{CoreConfig, METADATA_TOPIC, ProposeError, QuorumCore, RoleKind};
 pub use events::{Effect, Event, PeerAddress, PeerRequest, PeerResponse, RequestId, Token};

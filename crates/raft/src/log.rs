@@ -31,7 +31,8 @@ pub trait LogView {
     fn end_of_epoch(&self, epoch: i32) -> OffsetAndEpoch;
     /// The newest complete snapshot.
     fn latest_snapshot(&self) -> Option<SnapshotId>;
-    /// The oldest complete snapshot.
+    /// The oldest complete snapshot. Where the log starts after 0, it starts at the end of this one or
+    /// before.
     fn earliest_snapshot(&self) -> Option<SnapshotId>;
     /// Size of a snapshot in bytes, if there is such a one.
     fn snapshot_size(&self, id: SnapshotId) -> Option<u64>;
@@ -56,16 +57,12 @@ pub(crate) fn validate_position(log: &dyn LogView, at: OffsetAndEpoch) -> Validi
     }
     if let (Some(earliest), Some(latest)) = (log.earliest_snapshot(), log.latest_snapshot()) {
         let gone = at.offset < start
-            || (at.offset == start && at.epoch != earliest.epoch && start > 0)
+            || (at.offset == start && earliest.offset == start && start > 0 && at.epoch != earliest.epoch)
             || at.epoch < earliest.epoch;
         if gone {
             return Validity::Snapshot(latest);
         }
     }
     let end = log.end_of_epoch(at.epoch);
-    if end.epoch != at.epoch || end.offset < at.offset {
-        Validity::Diverging(end)
-    } else {
-        Validity::Valid
-    }
+    if end.epoch != at.epoch || end.offset < at.offset { Validity::Diverging(end) } else { Validity::Valid }
 }

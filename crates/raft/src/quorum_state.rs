@@ -30,10 +30,7 @@ impl ElectionState {
         let leader = self.leader_id.unwrap_or(-1);
         let voted = self.voted.map_or(-1, |v| v.0);
         if kraft_version == 0 {
-            let voters: Vec<String> = voters
-                .iter()
-                .map(|id| format!("{{\"voterId\":{id}}}"))
-                .collect();
+            let voters: Vec<String> = voters.iter().map(|id| format!("{{\"voterId\":{id}}}")).collect();
             return format!(
                 "{{\"clusterId\":\"\",\"leaderId\":{leader},\"leaderEpoch\":{},\"votedId\":{voted},\
                  \"appliedOffset\":0,\"currentVoters\":[{}],\"data_version\":0}}",
@@ -56,22 +53,18 @@ impl ElectionState {
             return Err(QuorumStateError::NotJson);
         };
         let number = |name: &'static str| {
-            fields
-                .get(name)
-                .and_then(Value::as_i64)
-                .ok_or(QuorumStateError::Field(name))
+            fields.get(name).and_then(Value::as_i64).ok_or(QuorumStateError::Field(name))
         };
-        let int = |name: &'static str| {
-            i32::try_from(number(name)?).map_err(|_| QuorumStateError::Field(name))
-        };
+        let int =
+            |name: &'static str| i32::try_from(number(name)?).map_err(|_| QuorumStateError::Field(name));
         let version = number("data_version")?;
         if !(0..=1).contains(&version) {
             return Err(QuorumStateError::Version(version));
         }
         let directory = match fields.get("votedDirectoryId") {
-            Some(Value::String(text)) => text
-                .parse()
-                .map_err(|_| QuorumStateError::Field("votedDirectoryId"))?,
+            Some(Value::String(text)) => {
+                text.parse().map_err(|_| QuorumStateError::Field("votedDirectoryId"))?
+            }
             _ => Uuid::ZERO,
         };
         let voted = int("votedId")?;

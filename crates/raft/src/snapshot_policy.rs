@@ -25,13 +25,7 @@ pub enum SnapshotReason {
 
 impl SnapshotPolicy {
     pub fn new(max_bytes: u64, max_interval_ms: i64, now_ms: i64) -> Self {
-        SnapshotPolicy {
-            max_bytes,
-            max_interval_ms,
-            bytes: 0,
-            last_snapshot_ms: now_ms,
-            has_records: false,
-        }
+        SnapshotPolicy { max_bytes, max_interval_ms, bytes: 0, last_snapshot_ms: now_ms, has_records: false }
     }
 
     /// A committed batch was applied.
@@ -60,8 +54,7 @@ impl SnapshotPolicy {
 
     /// When a snapshot becomes due by time.
     pub fn next_deadline_ms(&self) -> Option<i64> {
-        (self.max_interval_ms > 0 && self.has_records)
-            .then(|| self.last_snapshot_ms + self.max_interval_ms)
+        (self.max_interval_ms > 0 && self.has_records).then(|| self.last_snapshot_ms + self.max_interval_ms)
     }
 }
 
@@ -90,8 +83,7 @@ pub fn snapshots_to_delete(
     };
     for s in older {
         let too_large = u64::try_from(retention_bytes).is_ok_and(|max| total > max);
-        let too_old =
-            retention_ms >= 0 && now_ms - s.last_contained_log_timestamp_ms > retention_ms;
+        let too_old = retention_ms >= 0 && now_ms - s.last_contained_log_timestamp_ms > retention_ms;
         if !too_large && !too_old {
             break;
         }

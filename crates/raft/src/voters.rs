@@ -51,10 +51,7 @@ pub struct VoterSet {
 
 impl VoterSet {
     /// The voters of `controller.quorum.voters`, all behind one listener.
-    pub fn from_static<'a>(
-        listener: &str,
-        voters: impl Iterator<Item = (i32, &'a str, u16)>,
-    ) -> Self {
+    pub fn from_static<'a>(listener: &str, voters: impl Iterator<Item = (i32, &'a str, u16)>) -> Self {
         let voters = voters
             .map(|(id, host, port)| {
                 let node = VoterNode {
@@ -92,10 +89,7 @@ impl VoterSet {
                             port: e.port,
                         })
                         .collect(),
-                    kraft_versions: (
-                        feature.min_supported_version,
-                        feature.max_supported_version,
-                    ),
+                    kraft_versions: (feature.min_supported_version, feature.max_supported_version),
                 };
                 (v.voter_id, node)
             })
@@ -136,9 +130,7 @@ impl VoterSet {
 
     /// Whether a node is a voter. With directory ids the directory must fit too.
     pub fn contains(&self, id: i32, directory: Uuid) -> bool {
-        self.voters
-            .get(&id)
-            .is_some_and(|v| v.directory_id.is_none_or(|d| d == directory))
+        self.voters.get(&id).is_some_and(|v| v.directory_id.is_none_or(|d| d == directory))
     }
 
     pub fn is_only(&self, id: i32, directory: Uuid) -> bool {

@@ -38,9 +38,7 @@ impl QuorumCore {
             PeerRequest::BeginQuorumEpoch(r) => {
                 PeerResponse::BeginQuorumEpoch(self.on_begin_quorum_epoch(&r, out))
             }
-            PeerRequest::EndQuorumEpoch(r) => {
-                PeerResponse::EndQuorumEpoch(self.on_end_quorum_epoch(&r, out))
-            }
+            PeerRequest::EndQuorumEpoch(r) => PeerResponse::EndQuorumEpoch(self.on_end_quorum_epoch(&r, out)),
         };
         out.push(Effect::Respond { token, response });
     }
@@ -54,12 +52,7 @@ impl QuorumCore {
             && (directory.is_zero() || directory == self.config.directory_id)
     }
 
-    fn on_vote(
-        &mut self,
-        request: &VoteRequest,
-        log: &dyn LogView,
-        out: &mut Vec<Effect>,
-    ) -> VoteResponse {
+    fn on_vote(&mut self, request: &VoteRequest, log: &dyn LogView, out: &mut Vec<Effect>) -> VoteResponse {
         if !self.has_cluster_id(request.cluster_id.as_ref()) {
             return VoteResponse {
                 error_code: ErrorCode::InconsistentClusterId.code(),
@@ -71,10 +64,7 @@ impl QuorumCore {
             _ => None,
         };
         let Some(p) = partition else {
-            return VoteResponse {
-                error_code: ErrorCode::InvalidRequest.code(),
-                ..Default::default()
-            };
+            return VoteResponse { error_code: ErrorCode::InvalidRequest.code(), ..Default::default() };
         };
         let (code, granted) = match self.vote(request.voter_id, p, log, out) {
             Ok(granted) => (ErrorCode::None, granted),
@@ -105,11 +95,7 @@ impl QuorumCore {
         out: &mut Vec<Effect>,
     ) -> Result<bool, ErrorCode> {
         // A candidate stands in a later epoch than its log ends in; a pre-candidate in no later one.
-        let epoch_limit = if p.pre_vote {
-            p.replica_epoch.saturating_add(1)
-        } else {
-            p.replica_epoch
-        };
+        let epoch_limit = if p.pre_vote { p.replica_epoch.saturating_add(1) } else { p.replica_epoch };
         let malformed = p.last_offset < 0 || p.last_offset_epoch < 0 || p.replica_id < 0;
         if malformed || p.last_offset_epoch >= epoch_limit {
             return Err(ErrorCode::InvalidRequest);
@@ -139,11 +125,7 @@ impl QuorumCore {
         }
         let epoch = self.election.epoch;
         self.set_election(
-            ElectionState {
-                epoch,
-                leader_id: None,
-                voted: Some((p.replica_id, p.replica_directory_id)),
-            },
+            ElectionState { epoch, leader_id: None, voted: Some((p.replica_id, p.replica_directory_id)) },
             out,
         );
         Ok(true)
@@ -176,16 +158,10 @@ impl QuorumCore {
             ErrorCode::InvalidRequest
         } else {
             let listener = &self.config.listener;
-            let endpoint = request
-                .leader_endpoints
-                .iter()
-                .find(|e| *e.name == **listener);
+            let endpoint = request.leader_endpoints.iter().find(|e| *e.name == **listener);
             if let Some(e) = endpoint {
-                self.leader_address = Some(PeerAddress {
-                    node_id: p.leader_id,
-                    host: e.host.to_string(),
-                    port: e.port,
-                });
+                self.leader_address =
+                    Some(PeerAddress { node_id: p.leader_id, host: e.host.to_string(), port: e.port });
             }
             self.learn_leader(Some(p.leader_id), p.leader_epoch, out);
             if self.is_me(request.voter_id, p.voter_directory_id) {

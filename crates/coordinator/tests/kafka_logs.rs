@@ -46,7 +46,6 @@ fn read_log(bytes: &[u8], end_offset: i64) -> Vec<Entry> {
             }
             if header.is_control() {
                 if let Some(marker) = EndTxnMarker::parse(&record).unwrap() {
-                    
                     entries.push(Entry::EndTxn { producer_id: header.producer_id, commit: marker.commit });
                 }
                 continue;
@@ -70,12 +69,8 @@ impl ProducerIdSource for NoIds {
 }
 
 fn ask(shard: &mut GroupShard, request: GroupRequest, topics: &FixedTopics) -> GroupResponse {
-    let ctx = RequestContext {
-        client_id: Str::EMPTY,
-        client_host: Str::EMPTY,
-        api_version: 9,
-        topic_filter: None,
-    };
+    let ctx =
+        RequestContext { client_id: Str::EMPTY, client_host: Str::EMPTY, api_version: 9, topic_filter: None };
     let mut env = Env { now_ms: 1_795_321_400_000, topics, new_uuid: &mut || Uuid::ZERO };
     shard.handle(request, ReplyToken(1), &ctx, &mut env).replies.remove(0).1
 }
@@ -114,7 +109,9 @@ fn groups_text(shard: &mut GroupShard, topics: &FixedTopics, seen: &mut BTreeMap
             }
         } else if group.group_type == "consumer" {
             let request = GroupRequest::ConsumerGroupDescribe { group_ids: vec![id.clone()] };
-            let GroupResponse::ConsumerGroupDescribe(described) = ask(shard, request, topics) else { panic!() };
+            let GroupResponse::ConsumerGroupDescribe(described) = ask(shard, request, topics) else {
+                panic!()
+            };
             epoch = described[0].group_epoch.to_string();
             for member in &described[0].members {
                 assert_eq!(member.assignment, member.target_assignment, "{id}");
@@ -128,8 +125,7 @@ fn groups_text(shard: &mut GroupShard, topics: &FixedTopics, seen: &mut BTreeMap
                 ));
             }
         }
-        let mut text =
-            format!("group {id} {} {protocol} {} {epoch}\n", group.group_type, group.group_state);
+        let mut text = format!("group {id} {} {protocol} {} {epoch}\n", group.group_type, group.group_state);
         let fetch = OffsetFetchRequestGroup { group_id: id.clone(), topics: None, ..Default::default() };
         let request = GroupRequest::OffsetFetch { group: fetch, require_stable: false };
         let GroupResponse::OffsetFetch(offsets) = ask(shard, request, topics) else { panic!() };
@@ -161,7 +157,8 @@ fn transactions_text(shard: &TxnShard, seen: &mut BTreeMap<String, String>) {
         let mut env = TxnEnv { now_ms: 1_795_321_400_000, producer_ids: &mut ids };
         shard.handle(request, ReplyToken(1), 2, &mut env).replies.remove(0).1
     };
-    let list = TxnRequest::ListTransactions(ListTransactionsRequest { duration_filter: -1, ..Default::default() });
+    let list =
+        TxnRequest::ListTransactions(ListTransactionsRequest { duration_filter: -1, ..Default::default() });
     let TxnResponse::ListTransactions(listed) = ask(list) else { panic!() };
     for listed in listed.transaction_states {
         let id = listed.transactional_id.clone();
@@ -284,7 +281,8 @@ fn records_of_consumer_groups_and_offsets_are_encoded_as_kafka_does() {
             let value_bytes = record.value_bytes();
             assert_eq!(value_bytes.as_ref().map(Bytes::len), value.as_ref().map(Vec::len), "{record:?}");
             // Kafka writes several partitions in the order of a hash set.
-            let partitions = record.metadata.iter().flat_map(|metadata| metadata.partitions.values().flatten());
+            let partitions =
+                record.metadata.iter().flat_map(|metadata| metadata.partitions.values().flatten());
             if partitions.count() < 2 {
                 assert_eq!(value_bytes.as_deref(), value.as_deref(), "{record:?}");
             }

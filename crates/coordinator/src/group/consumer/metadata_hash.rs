@@ -99,10 +99,7 @@ mod tests {
     /// Hashes that a Kafka 4.4 broker wrote for groups with these topics.
     #[test]
     fn hashes_are_those_kafka_writes() {
-        let topics = Topics(vec![
-            ("g1", "aYmWC0ORRs6fkEH6inl7Ew", 4),
-            ("g2", "Q7A4_uC5Tg6Fm7KwzxR7wQ", 2),
-        ]);
+        let topics = Topics(vec![("g1", "aYmWC0ORRs6fkEH6inl7Ew", 4), ("g2", "Q7A4_uC5Tg6Fm7KwzxR7wQ", 2)]);
         let mut counts = SubscriptionCounts::default();
         counts.add_name(&Str::from("g2"));
         assert_eq!(group_hash(&counts, &mut BTreeMap::new(), &topics), -4_607_274_489_902_757_255);

@@ -276,7 +276,10 @@ fn the_policy_decides_which_way_a_group_may_go() {
          beat b3 g=new member=m1 epoch=-1
          list";
     let with = |group_consumer_migration_policy| GroupConfig { group_consumer_migration_policy, ..quick() };
-    check_with(with(MigrationPolicy::Disabled), script, &expect![[r#"
+    check_with(
+        with(MigrationPolicy::Disabled),
+        script,
+        &expect![[r#"
         > join j1 g=classic v=3 topics=t1
           + group classic gen=0 protocol=- leader=- at=0 []
         > wait 0
@@ -304,8 +307,12 @@ fn the_policy_decides_which_way_a_group_may_go() {
           = b3: NONE member=m1 epoch=-1
         > list
           = list: classic/classic/Stable new/consumer/Empty
-    "#]]);
-    check_with(with(MigrationPolicy::Downgrade), script, &expect![[r#"
+    "#]],
+    );
+    check_with(
+        with(MigrationPolicy::Downgrade),
+        script,
+        &expect![[r#"
         > join j1 g=classic v=3 topics=t1
           + group classic gen=0 protocol=- leader=- at=0 []
         > wait 0
@@ -344,8 +351,12 @@ fn the_policy_decides_which_way_a_group_may_go() {
           = b3: NONE member=m1 epoch=-1
         > list
           = list: classic/classic/Stable new/classic/PreparingRebalance
-    "#]]);
-    check_with(with(MigrationPolicy::Upgrade), script, &expect![[r#"
+    "#]],
+    );
+    check_with(
+        with(MigrationPolicy::Upgrade),
+        script,
+        &expect![[r#"
         > join j1 g=classic v=3 topics=t1
           + group classic gen=0 protocol=- leader=- at=0 []
         > wait 0
@@ -390,7 +401,8 @@ fn the_policy_decides_which_way_a_group_may_go() {
           = b3: NONE member=m1 epoch=-1
         > list
           = list: classic/consumer/Reconciling new/consumer/Assigning
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]

@@ -5,9 +5,13 @@ use std::fmt::Write;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use ottla_protocol::ErrorCode;
-use ottla_protocol::messages::consumer_group_heartbeat_request::{ConsumerGroupHeartbeatRequest, TopicPartitions};
+use ottla_protocol::messages::consumer_group_heartbeat_request::{
+    ConsumerGroupHeartbeatRequest, TopicPartitions,
+};
 use ottla_protocol::messages::consumer_protocol_assignment::ConsumerProtocolAssignment;
-use ottla_protocol::messages::consumer_protocol_subscription::{ConsumerProtocolSubscription, TopicPartition};
+use ottla_protocol::messages::consumer_protocol_subscription::{
+    ConsumerProtocolSubscription, TopicPartition,
+};
 use ottla_protocol::messages::heartbeat_request::HeartbeatRequest;
 use ottla_protocol::messages::join_group_request::{JoinGroupRequest, JoinGroupRequestProtocol};
 use ottla_protocol::messages::leave_group_request::{LeaveGroupRequest, MemberIdentity};
@@ -27,9 +31,7 @@ use ottla_protocol::wire::{Message, Reader, Writer};
 
 use crate::context::{Env, ReplyToken, RequestContext};
 use crate::group::classic::ClassicState;
-use crate::group::{
-    Group, GroupConfig, GroupOutcome, GroupRecord, GroupRequest, GroupResponse, GroupShard,
-};
+use crate::group::{Group, GroupConfig, GroupOutcome, GroupRecord, GroupRequest, GroupResponse, GroupShard};
 use crate::topics::{TopicChanges, TopicsView};
 
 const UUID_PREFIX: &str = "00000000-0000-0000-0000-00000000000";
@@ -79,7 +81,6 @@ pub(super) struct World {
     pub(super) shard: GroupShard,
     pub(super) topics: TestTopics,
     pub(super) now_ms: i64,
-    pub(super) log_len: usize,
     log: Vec<LogEntry>,
     uuids: u64,
     tokens: u64,
@@ -97,7 +98,6 @@ impl World {
             shard: GroupShard::new(config),
             topics,
             now_ms: 0,
-            log_len: 0,
             log: Vec::new(),
             uuids: 0,
             tokens: 0,
@@ -108,7 +108,10 @@ impl World {
         world
     }
 
-    pub(super) fn step(&mut self, decide: impl FnOnce(&mut GroupShard, &mut Env<'_>) -> GroupOutcome) -> GroupOutcome {
+    pub(super) fn step(
+        &mut self,
+        decide: impl FnOnce(&mut GroupShard, &mut Env<'_>) -> GroupOutcome,
+    ) -> GroupOutcome {
         let mut uuids = self.uuids;
         let mut new_uuid = || {
             uuids += 1;
@@ -121,7 +124,6 @@ impl World {
             let producer_id = outcome.producer.map(|producer| producer.producer_id);
             self.log.push(LogEntry::Record(record.key_bytes(), record.value_bytes(), producer_id));
         }
-        self.log_len = self.log.len();
         self.shard.apply(&outcome);
         self.render(&outcome);
         self.check_reload();
@@ -169,6 +171,19 @@ impl World {
             }
         }
         loaded
+    }
+
+    /// Keys and values of the log.
+    pub(super) fn log_bytes(&self) -> Vec<(Vec<u8>, Vec<u8>)> {
+        self.log
+            .iter()
+            .filter_map(|entry| match entry {
+                LogEntry::Record(key, value, _) => {
+                    Some((key.to_vec(), value.as_deref().unwrap_or_default().to_vec()))
+                }
+                LogEntry::Marker(..) => None,
+            })
+            .collect()
     }
 
     /// Replaces the shard by one loaded from the log, as after a move of leadership.
@@ -252,19 +267,19 @@ impl World {
                     }
                     None => self.topics.add(&name, partitions),
                 }
-                let changes = TopicChanges {
-                    created: true,
-                    changed: vec![Str::from(&name)],
-                    deleted: Vec::new(),
-                };
+                let changes =
+                    TopicChanges { created: true, changed: vec![Str::from(&name)], deleted: Vec::new() };
                 let topics = self.topics.clone();
                 self.step(|shard, _| shard.on_metadata_update(&changes, &topics));
             }
             "drop" => {
                 let (id, _) = self.topics.topics.remove(name.as_str()).unwrap();
                 self.topics.version += 1;
-                let changes =
-                    TopicChanges { created: false, changed: Vec::new(), deleted: vec![(Str::from(&name), id)] };
+                let changes = TopicChanges {
+                    created: false,
+                    changed: Vec::new(),
+                    deleted: vec![(Str::from(&name), id)],
+                };
                 let topics = self.topics.clone();
                 self.step(|shard, _| shard.on_metadata_update(&changes, &topics));
             }
@@ -295,10 +310,7 @@ impl World {
                         .split(',')
                         .map(|name| JoinGroupRequestProtocol {
                             name: Str::from(name),
-                            metadata: subscription(
-                                &arguments.list("topics"),
-                                &arguments.partitions("owned"),
-                            ),
+                            metadata: subscription(&arguments.list("topics"), &arguments.partitions("owned")),
                             ..Default::default()
                         })
                         .collect(),
@@ -602,7 +614,8 @@ impl World {
         let name = |code: i16| ErrorCode::from_code(code).name();
         match response {
             GroupResponse::JoinGroup(join) => {
-                let members: Vec<&str> = join.members.iter().map(|member| member.member_id.as_str()).collect();
+                let members: Vec<&str> =
+                    join.members.iter().map(|member| member.member_id.as_str()).collect();
                 let mut text = format!("{} member={}", name(join.error_code), join.member_id);
                 if join.error_code == 0 {
                     write!(
@@ -665,7 +678,12 @@ impl World {
                     .iter()
                     .flat_map(|topic| {
                         topic.partitions.iter().map(move |partition| {
-                            format!("{}-{}={}", topic.name, partition.partition_index, name(partition.error_code))
+                            format!(
+                                "{}-{}={}",
+                                topic.name,
+                                partition.partition_index,
+                                name(partition.error_code)
+                            )
                         })
                     })
                     .collect();
@@ -677,7 +695,12 @@ impl World {
                     .iter()
                     .flat_map(|topic| {
                         topic.partitions.iter().map(move |partition| {
-                            format!("{}-{}={}", topic.name, partition.partition_index, name(partition.error_code))
+                            format!(
+                                "{}-{}={}",
+                                topic.name,
+                                partition.partition_index,
+                                name(partition.error_code)
+                            )
                         })
                     })
                     .collect();
@@ -689,7 +712,12 @@ impl World {
                     .iter()
                     .flat_map(|topic| {
                         topic.partitions.iter().map(move |partition| {
-                            format!("{}-{}={}", topic.name, partition.partition_index, name(partition.error_code))
+                            format!(
+                                "{}-{}={}",
+                                topic.name,
+                                partition.partition_index,
+                                name(partition.error_code)
+                            )
                         })
                     })
                     .collect();
@@ -705,7 +733,10 @@ impl World {
                                 0 => String::new(),
                                 code => format!("({})", name(code)),
                             };
-                            format!("{}-{}={}{error}", topic.name, partition.partition_index, partition.committed_offset)
+                            format!(
+                                "{}-{}={}{error}",
+                                topic.name, partition.partition_index, partition.committed_offset
+                            )
                         })
                     })
                     .collect();
@@ -713,7 +744,8 @@ impl World {
             }
             GroupResponse::DescribeGroups(groups) => {
                 let group = &groups[0];
-                let members: Vec<&str> = group.members.iter().map(|member| member.member_id.as_str()).collect();
+                let members: Vec<&str> =
+                    group.members.iter().map(|member| member.member_id.as_str()).collect();
                 format!(
                     "{} {} type={} protocol={} [{}] {}",
                     name(group.error_code),
@@ -729,7 +761,9 @@ impl World {
                 let members: Vec<String> = group
                     .members
                     .iter()
-                    .map(|member| format!("{}@{}/{}", member.member_id, member.member_epoch, member.member_type))
+                    .map(|member| {
+                        format!("{}@{}/{}", member.member_id, member.member_epoch, member.member_type)
+                    })
                     .collect();
                 format!(
                     "{} {} epoch={}/{} {} [{}] {}",

@@ -7,7 +7,9 @@ use bytes::Bytes;
 use expect_test::{Expect, expect};
 use ottla_protocol::ErrorCode;
 use ottla_protocol::messages::add_offsets_to_txn_request::AddOffsetsToTxnRequest;
-use ottla_protocol::messages::add_partitions_to_txn_request::{AddPartitionsToTxnTopic, AddPartitionsToTxnTransaction};
+use ottla_protocol::messages::add_partitions_to_txn_request::{
+    AddPartitionsToTxnTopic, AddPartitionsToTxnTransaction,
+};
 use ottla_protocol::messages::end_txn_request::EndTxnRequest;
 use ottla_protocol::messages::init_producer_id_request::InitProducerIdRequest;
 use ottla_protocol::messages::list_transactions_request::ListTransactionsRequest;
@@ -83,7 +85,12 @@ impl World {
             let code = |code: i16| ErrorCode::from_code(code).name();
             let text = match response {
                 TxnResponse::InitProducerId(init) => {
-                    format!("{} pid={} epoch={}", code(init.error_code), init.producer_id, init.producer_epoch)
+                    format!(
+                        "{} pid={} epoch={}",
+                        code(init.error_code),
+                        init.producer_id,
+                        init.producer_epoch
+                    )
                 }
                 TxnResponse::AddPartitionsToTxn(added) => {
                     let all: Vec<String> = added
@@ -104,8 +111,11 @@ impl World {
                 }
                 TxnResponse::DescribeTransactions(described) => {
                     let one = &described[0];
-                    let topics: Vec<String> =
-                        one.topics.iter().map(|topic| format!("{}:{:?}", topic.topic, topic.partitions)).collect();
+                    let topics: Vec<String> = one
+                        .topics
+                        .iter()
+                        .map(|topic| format!("{}:{:?}", topic.topic, topic.partitions))
+                        .collect();
                     format!(
                         "{} {} pid={} epoch={} since={} {topics:?}",
                         code(one.error_code),
@@ -121,7 +131,12 @@ impl World {
                         .iter()
                         .map(|state| format!("{}/{}", state.transactional_id, state.transaction_state))
                         .collect();
-                    format!("{} {} unknown={:?}", code(listed.error_code), ids.join(" "), listed.unknown_state_filters)
+                    format!(
+                        "{} {} unknown={:?}",
+                        code(listed.error_code),
+                        ids.join(" "),
+                        listed.unknown_state_filters
+                    )
                 }
             };
             writeln!(self.transcript, "  = {name}: {text}").unwrap();
@@ -195,7 +210,9 @@ impl World {
         let results: Vec<(Str, i32, MarkerResult)> = sent
             .partitions
             .iter()
-            .flat_map(|(topic, partitions)| partitions.iter().map(|partition| (topic.clone(), *partition, result)))
+            .flat_map(|(topic, partitions)| {
+                partitions.iter().map(|partition| (topic.clone(), *partition, result))
+            })
             .filter(|(topic, _, _)| only.is_none_or(|only| topic.as_str() == only))
             .collect();
         let outcome = self.shard.on_markers_written(&sent, &results, self.now_ms);
@@ -207,7 +224,8 @@ impl World {
             writeln!(self.transcript, "> {line}").unwrap();
             let words: Vec<&str> = line.split(' ').collect();
             let named: BTreeMap<&str, &str> = words.iter().filter_map(|word| word.split_once('=')).collect();
-            let int = |key: &str, default: i64| named.get(key).map_or(default, |value| value.parse().unwrap());
+            let int =
+                |key: &str, default: i64| named.get(key).map_or(default, |value| value.parse().unwrap());
             let id = Str::from(*named.get("id").unwrap_or(&"tx"));
             let name = words.get(1).copied().unwrap_or_default();
             let topics = || -> Vec<AddPartitionsToTxnTopic> {
@@ -299,10 +317,12 @@ impl World {
                 "list" => self.ask(
                     name,
                     TxnRequest::ListTransactions(ListTransactionsRequest {
-                        state_filters: named.get("states").map_or(Vec::new(), |states| {
-                            states.split(',').map(Str::from).collect()
-                        }),
-                        producer_id_filters: named.get("pid").map_or(Vec::new(), |pid| vec![pid.parse().unwrap()]),
+                        state_filters: named
+                            .get("states")
+                            .map_or(Vec::new(), |states| states.split(',').map(Str::from).collect()),
+                        producer_id_filters: named
+                            .get("pid")
+                            .map_or(Vec::new(), |pid| vec![pid.parse().unwrap()]),
                         duration_filter: int("longer", -1),
                         transactional_id_pattern: named.get("pattern").map(|pattern| Str::from(*pattern)),
                         ..Default::default()
@@ -433,7 +453,10 @@ fn before_version_2_the_epoch_stays() {
          commit e6 v=1
          add a3 v=1 to=t1:0
          offsets o2 v=1";
-    check_at(0, script, &expect![[r#"
+    check_at(
+        0,
+        script,
+        &expect![[r#"
         > init i1
           + tx Empty pid=1 epoch=0 next=-1 tv=0 {}
           = i1: NONE pid=1 epoch=0
@@ -475,8 +498,12 @@ fn before_version_2_the_epoch_stays() {
           = a3: t1-0=INVALID_PRODUCER_EPOCH
         > offsets o2 v=1
           = o2: INVALID_PRODUCER_EPOCH
-    "#]]);
-    check_at(1, script, &expect![[r#"
+    "#]],
+    );
+    check_at(
+        1,
+        script,
+        &expect![[r#"
         > init i1
           + tx Empty pid=1 epoch=0 next=-1 tv=0 {}
           = i1: NONE pid=1 epoch=0
@@ -518,7 +545,8 @@ fn before_version_2_the_epoch_stays() {
           = a3: t1-0=INVALID_PRODUCER_EPOCH
         > offsets o2 v=1
           = o2: INVALID_PRODUCER_EPOCH
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -862,7 +890,8 @@ fn transactional_ids_that_are_not_used_are_forgotten() {
           + a gone
         > list l2
           = l2: NONE b/Ongoing unknown=[]
-    "#]].assert_eq(&world.transcript);
+    "#]]
+    .assert_eq(&world.transcript);
 }
 
 #[test]
@@ -907,7 +936,8 @@ fn a_producer_id_is_replaced_when_its_epochs_are_used_up() {
           = a3: t1-0=NONE
         > init i1 pid=1 epoch=32766
           = i1: PRODUCER_FENCED pid=-1 epoch=-1
-    "#]].assert_eq(&world.transcript);
+    "#]]
+    .assert_eq(&world.transcript);
     let mut world = World::new(TxnConfig { transaction_version: 0, ..TxnConfig::kafka_defaults() });
     world.put_at_epoch(i16::MAX - 2);
     world.run(
@@ -928,7 +958,8 @@ fn a_producer_id_is_replaced_when_its_epochs_are_used_up() {
           = i3: PRODUCER_FENCED pid=-1 epoch=-1
         > init i4 pid=1 epoch=32765
           = i4: PRODUCER_FENCED pid=-1 epoch=-1
-    "#]].assert_eq(&world.transcript);
+    "#]]
+    .assert_eq(&world.transcript);
 }
 
 #[test]
@@ -1003,10 +1034,18 @@ fn step() -> impl Strategy<Value = Step> {
     let back = prop_oneof![6 => Just(0i16), 1 => Just(1i16), 1 => Just(-1i16)];
     prop_oneof![
         (0..3u8, any::<bool>()).prop_map(|(id, current)| Step::Init { id, current }),
-        (0..3u8, back.clone(), 2..5i16, 0..3)
-            .prop_map(|(id, back, version, partition)| Step::Add { id, back, version, partition }),
-        (0..3u8, back, 3..6i16, any::<bool>())
-            .prop_map(|(id, back, version, commit)| Step::End { id, back, version, commit }),
+        (0..3u8, back.clone(), 2..5i16, 0..3).prop_map(|(id, back, version, partition)| Step::Add {
+            id,
+            back,
+            version,
+            partition
+        }),
+        (0..3u8, back, 3..6i16, any::<bool>()).prop_map(|(id, back, version, commit)| Step::End {
+            id,
+            back,
+            version,
+            commit
+        }),
         (0..3u8, 0..5u8).prop_map(|(id, result)| Step::Markers { id, result }),
         (0..20_000i64).prop_map(Step::Wait),
         Just(Step::Reload),

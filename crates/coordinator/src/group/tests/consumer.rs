@@ -162,7 +162,7 @@ fn requests_that_cannot_be_are_refused() {
             > beat b11 member=m1 epoch=0 topics=t1 rack=
               = b11: INVALID_REQUEST RackId can't be empty.
             > beat b12 member=m1 epoch=0 regex=[
-              = b12: INVALID_REGULAR_EXPRESSION SubscribedTopicRegex `[` is not a valid regular expression: unclosed character class.
+              = b12: INVALID_REGULAR_EXPRESSION SubscribedTopicRegex `[` is not a valid regular expression: missing closing ].
             > beat b13 v=0 epoch=0 topics=t1
               + member AAAAAAAAAAAAAAAAAAAAAQ topics=t1
               + epoch g 2

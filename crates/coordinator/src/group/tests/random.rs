@@ -101,7 +101,7 @@ fn line(world: &World, step: Step) -> String {
             None => format!("beat b g={group} member={member} epoch=0 regex=t[12]"),
         },
         7 => {
-            let epoch = if step.luck % 2 == 0 { -1 } else { -2 };
+            let epoch = if step.luck < 128 { -1 } else { -2 };
             format!("beat b g={group} member={member} instance=i{} epoch={epoch}", step.member)
         }
         8 => format!("beat b g={group} member={member} instance=i{} epoch=0 topics={topics}", step.luck % 3),

@@ -6,4 +6,5 @@ mod consumer;
 mod migration;
 mod offsets;
 mod random;
+mod render;
 mod script;

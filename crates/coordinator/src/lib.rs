@@ -27,6 +27,7 @@ pub mod error;
 pub mod group;
 mod java;
 pub mod offsets;
+mod re2;
 mod timers;
 pub mod topics;
 pub mod transaction;

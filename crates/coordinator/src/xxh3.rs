@@ -160,3 +160,41 @@ fn hash_long(data: &[u8]) -> u64 {
     }
     avalanche(sum)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Computed with the reference implementation over bytes `7 i + 3`, one length per branch and boundary.
+    #[test]
+    fn hashes_are_those_of_the_reference() {
+        let data: Vec<u8> = (0..3000u32).map(|i| (i * 7 + 3) as u8).collect();
+        let expected = [
+            (0, 0x2d06_8005_38d3_94c2),
+            (1, 0x13e6_08bc_156d_efed),
+            (3, 0xa908_8dda_485b_481c),
+            (4, 0x6d92_53b1_6c8b_1ed3),
+            (8, 0x6053_9db6_3047_1163),
+            (9, 0xfeff_6683_61d7_23a8),
+            (16, 0xb8c8_59b0_f030_b585),
+            (17, 0x714a_0440_8e79_b80f),
+            (32, 0x19ff_4ee1_d6ba_1a55),
+            (33, 0x3e44_983a_d216_79c8),
+            (64, 0x287e_b1fa_9e4b_e2c1),
+            (96, 0xf084_e7cf_bc62_4743),
+            (128, 0x6742_5a03_6502_61bf),
+            (129, 0xc664_bf33_11c6_abc4),
+            (160, 0xd70d_ea8d_e694_b883),
+            (240, 0x6455_6dc6_b462_a6cf),
+            (241, 0x8bea_dd3a_8874_fe17),
+            (512, 0xf582_02b8_d901_9d1d),
+            (1024, 0x9b81_661c_641c_72b1),
+            (1025, 0x806c_2072_ed71_3576),
+            (2048, 0xabe6_0481_3ba6_2ed1),
+            (2999, 0xc61d_8aac_87f8_6f7a),
+        ];
+        for (len, hash) in expected {
+            assert_eq!(xxh3_64(&data[..len]), hash, "{len}");
+        }
+    }
+}

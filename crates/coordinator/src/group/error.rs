@@ -113,7 +113,7 @@ pub enum GroupError {
     #[error("ServerAssignor {name} is not supported. Supported assignors: {supported}.")]
     UnsupportedAssignor { name: Str, supported: String },
     #[error("SubscribedTopicRegex `{regex}` is not a valid regular expression: {reason}.")]
-    InvalidRegex { regex: Str, reason: String },
+    InvalidRegex { regex: Str, reason: &'static str },
     #[error(
         "Failed to compute a new target assignment for epoch {epoch}: Member is subscribed to a non-existent topic"
     )]

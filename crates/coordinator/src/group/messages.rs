@@ -111,7 +111,7 @@ impl GroupRequest {
             GroupRequest::JoinGroup(_) => GroupResponse::JoinGroup(JoinGroupResponse {
                 error_code,
                 generation_id: -1,
-                protocol_name: (api_version < 7).then(|| Str::EMPTY),
+                protocol_name: (api_version < 7).then_some(Str::EMPTY),
                 ..Default::default()
             }),
             GroupRequest::SyncGroup(_) => {

@@ -347,7 +347,7 @@ impl GroupShard {
                         GroupResponse::JoinGroup(JoinGroupResponse {
                             member_id,
                             error_code: error.code(),
-                            protocol_name: (parked.api_version < 7).then(|| Str::EMPTY),
+                            protocol_name: (parked.api_version < 7).then_some(Str::EMPTY),
                             ..Default::default()
                         }),
                     ));

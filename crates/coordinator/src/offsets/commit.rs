@@ -87,7 +87,8 @@ impl GroupShard {
                                 .unwrap_or_default(),
                             commit_timestamp: env.now_ms,
                             expire_timestamp: expire_timestamp_ms,
-                            topic_id,
+                            // The only version with an expiry has no topic id.
+                            topic_id: if expire_timestamp_ms == -1 { topic_id } else { Uuid::ZERO },
                             ..Default::default()
                         }),
                     });

@@ -7,13 +7,10 @@ use ottla_protocol::messages::list_transactions_response::{
     ListTransactionsResponse, TransactionState as Listed,
 };
 use ottla_protocol::types::Str;
-use regex::RegexBuilder;
 
 use super::shard::TxnShard;
 use super::state::TransactionState;
-
-/// Bound on the compiled size of a pattern.
-const COMPILED_SIZE_LIMIT_BYTES: usize = 1 << 20;
+use crate::re2;
 
 impl TxnShard {
     pub(super) fn list_transactions(
@@ -31,12 +28,7 @@ impl TxnShard {
         }
         let pattern = match request.transactional_id_pattern.as_deref().filter(|pattern| !pattern.is_empty())
         {
-            Some(pattern) => {
-                let build =
-                    |text: &str| RegexBuilder::new(text).size_limit(COMPILED_SIZE_LIMIT_BYTES).build();
-                let compiled = build(pattern).and_then(|_| build(&format!("^(?:{pattern})$")));
-                Some(compiled.map_err(|_| ErrorCode::InvalidRegularExpression)?)
-            }
+            Some(pattern) => Some(re2::compile(pattern).map_err(|_| ErrorCode::InvalidRegularExpression)?),
             None => None,
         };
         let transaction_states = self

@@ -540,6 +540,8 @@ impl ClassicGroup {
         GroupRecord::GroupMetadata {
             group: self.group_id.clone(),
             value: Some(GroupMetadataValue {
+                protocol: None,
+                leader: None,
                 current_state_timestamp: self.current_state_timestamp_ms.unwrap_or(-1),
                 ..Default::default()
             }),

@@ -39,7 +39,13 @@ pub(super) fn join_existing_member(
         return add_member(group, request, member_id, ctx, parked, fx);
     }
     if let Err(error) = group.validate_member(&member_id, request.group_instance_id.as_deref()) {
-        return reply_join_error(fx, parked, &member_id, error.code());
+        let response = JoinGroupResponse {
+            member_id,
+            error_code: error.code().code(),
+            protocol_name: None,
+            ..Default::default()
+        };
+        return reply_join(fx, parked, response);
     }
     let protocols = own_protocols(&request.protocols);
     let same_metadata = group.member(&member_id).is_some_and(|member| member.protocols == protocols);
@@ -93,6 +99,7 @@ pub(super) fn update_static_member(
             JoinGroupResponse {
                 member_id: old_member_id.clone(),
                 error_code: ErrorCode::FencedInstanceId.code(),
+                protocol_name: None,
                 ..Default::default()
             },
         );

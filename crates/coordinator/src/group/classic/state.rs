@@ -35,3 +35,29 @@ impl ClassicState {
         )
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn transitions_are_those_of_kafka() {
+        use ClassicState::*;
+        let states = [Empty, PreparingRebalance, CompletingRebalance, Stable];
+        let table: String = states
+            .iter()
+            .map(|from| {
+                let to: Vec<&str> =
+                    states.iter().filter(|to| from.may_become(**to)).map(|state| state.name()).collect();
+                format!("{} -> {}\n", from.name(), to.join(", "))
+            })
+            .collect();
+        expect_test::expect![[r#"
+            Empty -> PreparingRebalance
+            PreparingRebalance -> Empty, CompletingRebalance
+            CompletingRebalance -> PreparingRebalance, Stable
+            Stable -> PreparingRebalance
+        "#]]
+        .assert_eq(&table);
+    }
+}

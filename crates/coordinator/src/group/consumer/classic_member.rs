@@ -76,7 +76,6 @@ impl GroupShard {
             let response = JoinGroupResponse {
                 member_id,
                 error_code: ErrorCode::MemberIdRequired.code(),
-                protocol_name: (parked.api_version < 7).then(|| Str::EMPTY),
                 ..Default::default()
             };
             out.reply(parked.token, GroupResponse::JoinGroup(response));

@@ -69,3 +69,43 @@ fn put_string(bytes: &mut Vec<u8>, text: &str) {
     }
     bytes.extend_from_slice(&(string_length(text) as i32).to_le_bytes());
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ottla_protocol::types::Uuid;
+
+    struct Topics(Vec<(&'static str, &'static str, i32)>);
+
+    impl TopicsView for Topics {
+        fn version(&self) -> i64 {
+            1
+        }
+        fn topic_id(&self, name: &str) -> Option<Uuid> {
+            self.0.iter().find(|topic| topic.0 == name).map(|topic| topic.1.parse().unwrap())
+        }
+        fn topic_name(&self, _: Uuid) -> Option<Str> {
+            None
+        }
+        fn partition_count(&self, id: Uuid) -> Option<i32> {
+            self.0.iter().find(|topic| topic.1.parse() == Ok(id)).map(|topic| topic.2)
+        }
+        fn partition_racks(&self, _: Uuid, _: i32) -> Vec<Str> {
+            Vec::new()
+        }
+        fn for_each_name(&self, _: &mut dyn FnMut(&str)) {}
+    }
+
+    /// Hashes that a Kafka 4.4 broker wrote for groups with these topics.
+    #[test]
+    fn hashes_are_those_kafka_writes() {
+        let topics = Topics(vec![("g1", "aYmWC0ORRs6fkEH6inl7Ew", 4), ("g2", "Q7A4_uC5Tg6Fm7KwzxR7wQ", 2)]);
+        let mut counts = SubscriptionCounts::default();
+        counts.add_name(&Str::from("g2"));
+        assert_eq!(group_hash(&counts, &mut BTreeMap::new(), &topics), -4_607_274_489_902_757_255);
+        counts.add_name(&Str::from("g1"));
+        counts.add_name(&Str::from("missing"));
+        assert_eq!(group_hash(&counts, &mut BTreeMap::new(), &topics), -967_089_660_613_447_203);
+        assert_eq!(group_hash(&SubscriptionCounts::default(), &mut BTreeMap::new(), &topics), 0);
+    }
+}

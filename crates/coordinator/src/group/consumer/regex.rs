@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ottla_protocol::types::Str;
-use regex::{Regex, RegexBuilder};
+use regex::Regex;
 
 use super::group::{ConsumerGroup, ResolvedRegex};
 use super::member::ConsumerMember;
@@ -15,11 +15,10 @@ use super::{Decision, records};
 use crate::context::{Env, RequestContext, TopicFilter};
 use crate::group::error::GroupError;
 use crate::group::{Group, GroupOutcome, GroupShard, TimerKey, TimerTask};
+use crate::re2;
 
 /// A group's regular expressions are not resolved again within this time. Source: `REGEX_BATCH_REFRESH_MIN_INTERVAL_MS`.
 const REFRESH_MIN_INTERVAL_MS: i64 = 10_000;
-/// Bound on the compiled size of one expression.
-const COMPILED_SIZE_LIMIT_BYTES: usize = 1 << 20;
 
 /// What a heartbeat did to the group's regular expressions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,19 +34,6 @@ impl RegexStatus {
     pub(super) fn is_updated(self) -> bool {
         self != RegexStatus::NoChange
     }
-}
-
-/// Compiles an expression that must match a whole topic name.
-///
-/// # Errors
-/// The reason, in one line.
-pub(super) fn compile(regex: &str) -> Result<Regex, String> {
-    // Checked by itself first, so that it cannot close the group that anchors it.
-    let build = |pattern: &str| RegexBuilder::new(pattern).size_limit(COMPILED_SIZE_LIMIT_BYTES).build();
-    build(regex).and_then(|_| build(&format!("^(?:{regex})$"))).map_err(|error| {
-        let text = error.to_string();
-        text.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned()
-    })
 }
 
 /// Keeps the group's regular expressions in step with a member's subscription and asks for their resolution
@@ -70,7 +56,10 @@ pub(super) fn maybe_update_regexes(
         }
         match updated.regex() {
             Some(regex) if group.regex_member_count(regex) == 0 => {
-                compile(regex).map_err(|reason| GroupError::InvalidRegex { regex: regex.clone(), reason })?;
+                re2::compile(regex).map_err(|error| GroupError::InvalidRegex {
+                    regex: regex.clone(),
+                    reason: error.description,
+                })?;
                 refresh = true;
             }
             Some(regex) if group.resolved_regexes().contains_key(regex) => {
@@ -166,7 +155,7 @@ fn resolve(
         regexes.iter().map(|regex| (regex.clone(), empty.clone())).collect();
     // What does not compile (written by an implementation with another syntax) matches nothing.
     let compiled: Vec<(&Str, Regex)> =
-        regexes.iter().filter_map(|regex| Some((regex, compile(regex).ok()?))).collect();
+        regexes.iter().filter_map(|regex| Some((regex, re2::compile(regex).ok()?))).collect();
     env.topics.for_each_name(&mut |name| {
         let mut allowed = None;
         for (text, regex) in &compiled {

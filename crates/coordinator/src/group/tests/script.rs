@@ -33,7 +33,7 @@ use crate::group::classic::ClassicState;
 use crate::group::{Group, GroupConfig, GroupOutcome, GroupRequest, GroupShard};
 use crate::topics::{TopicChanges, TopicsView};
 
-const UUID_PREFIX: &str = "00000000-0000-0000-0000-00000000000";
+pub(super) const UUID_PREFIX: &str = "00000000-0000-0000-0000-00000000000";
 
 #[derive(Debug, Clone, Default)]
 pub(super) struct TestTopics {

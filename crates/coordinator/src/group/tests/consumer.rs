@@ -789,5 +789,6 @@ fn a_regular_expression_matches_only_topics_the_member_may_describe() {
           + target g epoch=2
           + current m1 epoch=2 previous=1 state=0 [t2:0+1] revoking []
           = b2: NONE member=m1 epoch=2 [t2:0+1]
-    "#]].assert_eq(&world.transcript);
+    "#]]
+    .assert_eq(&world.transcript);
 }

@@ -49,7 +49,17 @@ impl PeerClient {
             PeerRequest::EndQuorumEpoch(r) => {
                 self.send(&peer, ApiKey::EndQuorumEpoch, r).await.map(PeerResponse::EndQuorumEpoch)
             }
-            PeerRequest::Fetch(r) => self.send(&peer, ApiKey::Fetch, r).await.map(PeerResponse::Fetch),
+            PeerRequest::Fetch(mut r) => {
+                // From version 15 on the replica names itself in a field of its own (KIP-903).
+                let theirs = peer.versions.get(&ApiKey::Fetch.code()).copied().unwrap_or(0);
+                if theirs >= 15 {
+                    r.replica_state.replica_id = std::mem::replace(&mut r.replica_id, -1).max(r.replica_state.replica_id);
+                } else {
+                    r.replica_id = r.replica_id.max(r.replica_state.replica_id);
+                    r.replica_state = Default::default();
+                }
+                self.send(&peer, ApiKey::Fetch, r).await.map(PeerResponse::Fetch)
+            }
             PeerRequest::FetchSnapshot(r) => {
                 self.send(&peer, ApiKey::FetchSnapshot, r).await.map(PeerResponse::FetchSnapshot)
             }

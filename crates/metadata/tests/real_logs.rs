@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 
 use ottla_metadata::features::METADATA_VERSION;
 use ottla_metadata::image::{
-    ConfigResource, ImageBuilder, MetadataChanges, MetadataImage, Provenance, ResourceKind,
-    ScramMechanism,
+    ConfigResource, ImageBuilder, MetadataChanges, MetadataImage, Provenance, ResourceKind, ScramMechanism,
 };
 use ottla_metadata::record::VersionedRecord;
 use ottla_protocol::compression::{Codec, decompress};
@@ -74,11 +73,7 @@ fn whole_log(files: &BTreeMap<String, Vec<u8>>, until: i64) -> (MetadataImage, u
 }
 
 fn strings(v: &Value) -> BTreeMap<String, String> {
-    v.as_object()
-        .unwrap()
-        .iter()
-        .map(|(k, v)| (k.clone(), v.as_str().unwrap().to_owned()))
-        .collect()
+    v.as_object().unwrap().iter().map(|(k, v)| (k.clone(), v.as_str().unwrap().to_owned())).collect()
 }
 
 fn configs(image: &MetadataImage, resource: &ConfigResource) -> BTreeMap<String, String> {
@@ -92,20 +87,27 @@ fn configs(image: &MetadataImage, resource: &ConfigResource) -> BTreeMap<String,
 }
 
 fn ids(v: &Value) -> Vec<i32> {
-    v.as_array()
-        .unwrap()
-        .iter()
-        .map(|n| n.as_i64().unwrap() as i32)
-        .collect()
+    v.as_array().unwrap().iter().map(|n| n.as_i64().unwrap() as i32).collect()
 }
 
 const OPERATIONS: &[&str] = &[
-    "", "", "ALL", "READ", "WRITE", "CREATE", "DELETE", "ALTER", "DESCRIBE", "CLUSTER_ACTION",
-    "DESCRIBE_CONFIGS", "ALTER_CONFIGS", "IDEMPOTENT_WRITE", "CREATE_TOKENS",
+    "",
+    "",
+    "ALL",
+    "READ",
+    "WRITE",
+    "CREATE",
+    "DELETE",
+    "ALTER",
+    "DESCRIBE",
+    "CLUSTER_ACTION",
+    "DESCRIBE_CONFIGS",
+    "ALTER_CONFIGS",
+    "IDEMPOTENT_WRITE",
+    "CREATE_TOKENS",
 ];
-const RESOURCES: &[&str] = &[
-    "", "", "TOPIC", "GROUP", "CLUSTER", "TRANSACTIONAL_ID", "DELEGATION_TOKEN", "USER",
-];
+const RESOURCES: &[&str] =
+    &["", "", "TOPIC", "GROUP", "CLUSTER", "TRANSACTIONAL_ID", "DELEGATION_TOKEN", "USER"];
 
 /// Compares an image with what the clients of the cluster saw. `exact`: nothing was changed after
 /// they looked.
@@ -183,8 +185,7 @@ fn compare(image: &MetadataImage, expected: &Value, exact: bool) {
                 )
             })
             .collect();
-        let mut theirs: Vec<String> =
-            acls.iter().map(|a| a.as_str().unwrap().to_owned()).collect();
+        let mut theirs: Vec<String> = acls.iter().map(|a| a.as_str().unwrap().to_owned()).collect();
         ours.sort();
         theirs.sort();
         assert_eq!(ours, theirs);
@@ -194,10 +195,8 @@ fn compare(image: &MetadataImage, expected: &Value, exact: bool) {
         .entities
         .iter()
         .map(|(entity, quotas)| {
-            let parts: Vec<String> = entity
-                .iter()
-                .map(|(k, v)| format!("{k}={}", v.as_deref().unwrap_or("null")))
-                .collect();
+            let parts: Vec<String> =
+                entity.iter().map(|(k, v)| format!("{k}={}", v.as_deref().unwrap_or("null"))).collect();
             let quotas = quotas.iter().map(|(k, v)| (k.to_string(), *v)).collect();
             (format!("{{{}}}", parts.join(", ")), quotas)
         })

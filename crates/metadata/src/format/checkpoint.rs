@@ -16,17 +16,11 @@ use crate::record::VersionedRecord;
 pub const BOOTSTRAP_CHECKPOINT_FILE: &str = "00000000000000000000-0000000000.checkpoint";
 
 fn options(base_offset: i64) -> BatchOptions {
-    BatchOptions {
-        base_offset,
-        partition_leader_epoch: 0,
-        ..Default::default()
-    }
+    BatchOptions { base_offset, partition_leader_epoch: 0, ..Default::default() }
 }
 
 fn encoded<M: Message>(message: &M) -> Result<Bytes, FormatError> {
-    message
-        .to_bytes(0)
-        .map_err(|e| FormatError(format!("cannot write a control record: {e}")))
+    message.to_bytes(0).map_err(|e| FormatError(format!("cannot write a control record: {e}")))
 }
 
 /// Header, records and footer of the bootstrap snapshot. `kraft.version` and voters go into the header
@@ -37,18 +31,11 @@ pub fn bootstrap_checkpoint(
     voters: Option<&VotersRecord>,
     now_ms: i64,
 ) -> Result<Vec<u8>, FormatError> {
-    let header = SnapshotHeaderRecord {
-        version: 0,
-        last_contained_log_timestamp: now_ms,
-        ..Default::default()
-    };
+    let header =
+        SnapshotHeaderRecord { version: 0, last_contained_log_timestamp: now_ms, ..Default::default() };
     let mut control = vec![(ControlRecordType::SnapshotHeader, encoded(&header)?)];
     if kraft_version > 0 {
-        let version = KRaftVersionRecord {
-            version: 0,
-            kraft_version,
-            ..Default::default()
-        };
+        let version = KRaftVersionRecord { version: 0, kraft_version, ..Default::default() };
         control.push((ControlRecordType::KRaftVersion, encoded(&version)?));
         if let Some(voters) = voters {
             control.push((ControlRecordType::KRaftVoters, encoded(voters)?));
@@ -60,21 +47,16 @@ pub fn bootstrap_checkpoint(
     if !records.is_empty() {
         let mut builder = BatchBuilder::new(options(offset));
         for r in records {
-            let value = r
-                .encode()
-                .map_err(|e| FormatError(format!("cannot write {}: {e}", r.record.name())))?;
+            let value =
+                r.encode().map_err(|e| FormatError(format!("cannot write {}: {e}", r.record.name())))?;
             builder.append(now_ms, None, Some(&value), []);
         }
-        let batch = builder
-            .build()
-            .map_err(|e| FormatError(format!("cannot write the bootstrap records: {e}")))?;
+        let batch =
+            builder.build().map_err(|e| FormatError(format!("cannot write the bootstrap records: {e}")))?;
         out.extend_from_slice(&batch);
         offset += records.len() as i64;
     }
-    let footer = encoded(&SnapshotFooterRecord {
-        version: 0,
-        ..Default::default()
-    })?;
+    let footer = encoded(&SnapshotFooterRecord { version: 0, ..Default::default() })?;
     let last = [(ControlRecordType::SnapshotFooter, footer.as_ref())];
     out.extend_from_slice(&control_batch(options(offset), now_ms, last));
     Ok(out)
@@ -83,9 +65,8 @@ pub fn bootstrap_checkpoint(
 /// The metadata records of a bootstrap snapshot, or of a `bootstrap.checkpoint` that an older Kafka
 /// wrote: what the first controller appends.
 pub fn read_bootstrap_records(bytes: &[u8]) -> Result<Vec<VersionedRecord>, FormatError> {
-    let malformed = |e: &dyn std::fmt::Display| {
-        FormatError(format!("the bootstrap snapshot cannot be read: {e}"))
-    };
+    let malformed =
+        |e: &dyn std::fmt::Display| FormatError(format!("the bootstrap snapshot cannot be read: {e}"));
     let mut scratch = Scratch::default();
     let mut out = Vec::new();
     for batch in BatchIter::new(bytes) {

@@ -77,10 +77,8 @@ impl FormatPlan {
     pub fn new(request: FormatRequest) -> Result<Self, FormatError> {
         let release = effective_release(&request)?;
         let kraft_version = effective_kraft_version(&request)?;
-        let mut levels: BTreeMap<String, i16> = FEATURES
-            .iter()
-            .map(|f| (f.name.to_owned(), f.default_level(release)))
-            .collect();
+        let mut levels: BTreeMap<String, i16> =
+            FEATURES.iter().map(|f| (f.name.to_owned(), f.default_level(release))).collect();
         levels.extend(request.features.clone());
         levels.insert(METADATA_VERSION.to_owned(), release.level());
         levels.insert(KRAFT_VERSION.to_owned(), kraft_version);
@@ -113,18 +111,12 @@ impl FormatPlan {
     /// The id that the list of voters gives the metadata directory of a node.
     pub fn voter_directory(&self, node_id: i32) -> Option<Uuid> {
         let voters = self.voters.as_ref()?;
-        voters
-            .iter()
-            .find(|v| v.id == node_id)
-            .map(|v| v.directory_id)
+        voters.iter().find(|v| v.id == node_id).map(|v| v.directory_id)
     }
 
     /// The content of `__cluster_metadata-0/00000000000000000000-0000000000.checkpoint`.
     pub fn checkpoint(&self, controller_listener: &str, now_ms: i64) -> Result<Vec<u8>, FormatError> {
-        let voters = self
-            .voters
-            .as_ref()
-            .map(|v| voters::voters_record(v, controller_listener));
+        let voters = self.voters.as_ref().map(|v| voters::voters_record(v, controller_listener));
         bootstrap_checkpoint(&self.records, self.kraft_version, voters.as_ref(), now_ms)
     }
 }
@@ -135,8 +127,7 @@ fn effective_release(request: &FormatRequest) -> Result<MetadataVersion, FormatE
     };
     if request.release.is_some() {
         return Err(FormatError(
-            "Use --release-version instead of --feature metadata.version=X to avoid ambiguity."
-                .to_owned(),
+            "Use --release-version instead of --feature metadata.version=X to avoid ambiguity.".to_owned(),
         ));
     }
     MetadataVersion::from_level(*level).ok_or_else(|| {
@@ -180,9 +171,9 @@ fn check_levels(levels: &BTreeMap<String, i16>) -> Result<(), FormatError> {
                 names.join(", ")
             )));
         };
-        let known = feature.level(*level).ok_or_else(|| {
-            FormatError(format!("No feature:{name} with feature level {level}"))
-        })?;
+        let known = feature
+            .level(*level)
+            .ok_or_else(|| FormatError(format!("No feature:{name} with feature level {level}")))?;
         validate_dependencies(name, known, levels).map_err(FormatError)?;
     }
     Ok(())

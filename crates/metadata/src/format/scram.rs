@@ -48,9 +48,7 @@ fn base64_decode(text: &str) -> Option<Vec<u8>> {
 /// A salt of printable characters, as Kafka makes them.
 fn random_salt(random: &mut dyn Random) -> Vec<u8> {
     const DIGITS: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
-    (0..SALT_CHARACTERS)
-        .map(|_| DIGITS[(random.next_u64() % 36) as usize])
-        .collect()
+    (0..SALT_CHARACTERS).map(|_| DIGITS[(random.next_u64() % 36) as usize]).collect()
 }
 
 fn components(text: &str) -> Result<BTreeMap<&str, &str>, FormatError> {
@@ -59,10 +57,7 @@ fn components(text: &str) -> Result<BTreeMap<&str, &str>, FormatError> {
         let Some((key, value)) = part.split_once('=') else {
             return bad(format!("No equals sign found in SCRAM component: {part}"));
         };
-        let quoted = value
-            .strip_prefix('"')
-            .and_then(|v| v.strip_suffix('"'))
-            .filter(|_| value.len() >= 2);
+        let quoted = value.strip_prefix('"').and_then(|v| v.strip_suffix('"')).filter(|_| value.len() >= 2);
         out.insert(key, quoted.unwrap_or(value));
     }
     Ok(out)
@@ -75,14 +70,10 @@ pub fn parse_scram_argument(
 ) -> Result<UserScramCredentialRecord, FormatError> {
     let argument = argument.trim();
     let Some((mechanism_name, config)) = argument.split_once('=') else {
-        return bad(format!(
-            "Failed to find equals sign in SCRAM argument '{argument}'"
-        ));
+        return bad(format!("Failed to find equals sign in SCRAM argument '{argument}'"));
     };
     let Some(mechanism) = ScramMechanism::from_name(mechanism_name) else {
-        return bad(format!(
-            "The add-scram mechanism {mechanism_name} is not supported."
-        ));
+        return bad(format!("The add-scram mechanism {mechanism_name} is not supported."));
     };
     let Some(config) = config.strip_prefix('[') else {
         return bad("Expected configuration string to start with [".to_owned());
@@ -112,9 +103,7 @@ pub fn parse_scram_argument(
     let salted = match (password, parts.remove("saltedpassword")) {
         (Some(_), _) => None,
         (None, None) => {
-            return bad(
-                "You must supply one of 'password' or 'saltedpassword' to add-scram".to_owned(),
-            );
+            return bad("You must supply one of 'password' or 'saltedpassword' to add-scram".to_owned());
         }
         (None, Some(_)) if salt.is_none() => {
             return bad("You must supply 'salt' with 'saltedpassword' to add-scram".to_owned());
@@ -126,10 +115,7 @@ pub fn parse_scram_argument(
     };
     if !parts.is_empty() {
         let names: Vec<&str> = parts.into_keys().collect();
-        return bad(format!(
-            "Unknown SCRAM configurations: {}",
-            names.join(", ")
-        ));
+        return bad(format!("Unknown SCRAM configurations: {}", names.join(", ")));
     }
     let java_name = match mechanism {
         ScramMechanism::Sha256 => "SCRAM_SHA_256",
@@ -148,15 +134,7 @@ pub fn parse_scram_argument(
     let salt = salt.unwrap_or_else(|| random_salt(random));
     let salted: Bytes = match (salted, password) {
         (Some(salted), _) => salted.into(),
-        (None, password) => {
-            salted_password(mechanism, password.unwrap_or(""), &salt, iterations as u32)
-        }
+        (None, password) => salted_password(mechanism, password.unwrap_or(""), &salt, iterations as u32),
     };
-    Ok(scram_record(
-        name,
-        mechanism,
-        salt.into(),
-        iterations,
-        &salted,
-    ))
+    Ok(scram_record(name, mechanism, salt.into(), iterations, &salted))
 }

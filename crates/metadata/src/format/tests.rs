@@ -8,9 +8,7 @@ use crate::record::Record;
 fn counter() -> impl FnMut() -> u64 {
     let mut n = 0u64;
     move || {
-        n = n
-            .wrapping_mul(6364136223846793005)
-            .wrapping_add(1442695040888963407);
+        n = n.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
         n >> 16
     }
 }
@@ -86,10 +84,7 @@ fn what_does_not_fit_together_is_refused() {
         "Unsupported feature: nope. Supported features are: eligible.leader.replicas.version, \
          group.version, kraft.version, share.version, streams.version, transaction.version"
     );
-    assert_eq!(
-        refused(with("group.version", 9)),
-        "No feature:group.version with feature level 9"
-    );
+    assert_eq!(refused(with("group.version", 9)), "No feature:group.version with feature level 9");
     assert_eq!(
         refused(FormatRequest {
             release: Some(MetadataVersion::from_name("3.9").unwrap()),
@@ -99,11 +94,8 @@ fn what_does_not_fit_together_is_refused() {
     );
     assert!(refused(with("kraft.version", 1)).starts_with("Cannot set kraft.version to 1 unless"));
     assert!(
-        refused(FormatRequest {
-            dynamic_quorum: true,
-            ..with("kraft.version", 0)
-        })
-        .starts_with("Cannot set kraft.version to 0 if")
+        refused(FormatRequest { dynamic_quorum: true, ..with("kraft.version", 0) })
+            .starts_with("Cannot set kraft.version to 0 if")
     );
 }
 
@@ -111,14 +103,8 @@ fn what_does_not_fit_together_is_refused() {
 fn scram_arguments() {
     let mut random = counter();
     let mut refused = |arg: &str| parse_scram_argument(arg, &mut random).unwrap_err().0;
-    assert_eq!(
-        refused("x"),
-        "Failed to find equals sign in SCRAM argument 'x'"
-    );
-    assert_eq!(
-        refused("SCRAM-SHA-1=[name=a]"),
-        "The add-scram mechanism SCRAM-SHA-1 is not supported."
-    );
+    assert_eq!(refused("x"), "Failed to find equals sign in SCRAM argument 'x'");
+    assert_eq!(refused("SCRAM-SHA-1=[name=a]"), "The add-scram mechanism SCRAM-SHA-1 is not supported.");
     assert_eq!(
         refused("SCRAM-SHA-256=[name=a]"),
         "You must supply one of 'password' or 'saltedpassword' to add-scram"
@@ -127,14 +113,8 @@ fn scram_arguments() {
         refused("SCRAM-SHA-256=[name=a,password=b,iterations=1]"),
         "The 'iterations' value must be >= 4096 for add-scram using SCRAM_SHA_256"
     );
-    assert_eq!(
-        refused("SCRAM-SHA-256=[name=a,password=b,z=1]"),
-        "Unknown SCRAM configurations: z"
-    );
-    assert_eq!(
-        refused("SCRAM-SHA-256=[name=a,password=b,salt=*]"),
-        "Failed to decode given salt: *"
-    );
+    assert_eq!(refused("SCRAM-SHA-256=[name=a,password=b,z=1]"), "Unknown SCRAM configurations: z");
+    assert_eq!(refused("SCRAM-SHA-256=[name=a,password=b,salt=*]"), "Failed to decode given salt: *");
     let ok = parse_scram_argument("SCRAM-SHA-512=[name=a,password=b]", &mut random).unwrap();
     assert_eq!((ok.salt.len(), ok.stored_key.len()), (26, 64));
 }

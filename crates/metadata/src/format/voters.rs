@@ -26,10 +26,7 @@ pub fn parse_initial_controllers(text: &str) -> Result<Vec<DynamicVoter>, Format
     for part in text.split(',').map(str::trim).filter(|p| !p.is_empty()) {
         let voter = parse_voter(part)?;
         if out.iter().any(|v| v.id == voter.id) {
-            return bad(format!(
-                "Node id {} was specified more than once.",
-                voter.id
-            ));
+            return bad(format!("Node id {} was specified more than once.", voter.id));
         }
         let same = out.iter().find(|v| v.directory_id == voter.directory_id);
         if let Some(other) = same {
@@ -60,7 +57,9 @@ fn parse_voter(text: &str) -> Result<DynamicVoter, FormatError> {
     let (host, rest) = match rest.strip_prefix('[') {
         Some(inner) => match inner.split_once("]:") {
             Some((host, rest)) => (host, rest),
-            None => return bad("Hostname began with left bracket, but no right bracket was found.".to_owned()),
+            None => {
+                return bad("Hostname began with left bracket, but no right bracket was found.".to_owned());
+            }
         },
         None => match rest.split_once(':') {
             Some((host, rest)) => (host, rest),
@@ -79,22 +78,12 @@ fn parse_voter(text: &str) -> Result<DynamicVoter, FormatError> {
     if directory_id.is_reserved() {
         return bad(format!("Invalid reserved directory id {directory_id} in dynamic voter string."));
     }
-    Ok(DynamicVoter {
-        id,
-        host: host.to_owned(),
-        port,
-        directory_id,
-    })
+    Ok(DynamicVoter { id, host: host.to_owned(), port, directory_id })
 }
 
 /// The only voter of `--standalone`.
 pub fn standalone_voter(id: i32, host: Option<&str>, port: u16, directory_id: Uuid) -> DynamicVoter {
-    DynamicVoter {
-        id,
-        host: host.unwrap_or("localhost").to_owned(),
-        port,
-        directory_id,
-    }
+    DynamicVoter { id, host: host.unwrap_or("localhost").to_owned(), port, directory_id }
 }
 
 pub(super) fn voters_record(voters: &[DynamicVoter], listener: &str) -> VotersRecord {

@@ -1,0 +1,3 @@
+//! The tools, one module each: `run(args)` prints and returns the exit code.
+
+pub mod storage;

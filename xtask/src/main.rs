@@ -1,5 +1,6 @@
 //! The project's habits as commands: `cargo xtask <command>`.
 
+mod bench;
 mod codegen;
 mod dist;
 mod smoke;
@@ -11,6 +12,7 @@ fn main() -> std::process::ExitCode {
     let result = match args.first().map(String::as_str) {
         Some("codegen") => codegen::run(args.iter().any(|a| a == "--check")),
         Some("tidy") => tidy::run(),
+        Some("bench") => bench::run(&args[1..]),
         Some("dist") => dist::run(),
         Some("test") => test::run(),
         Some("smoke") => smoke::run(&smoke::root().join("target/debug/ottla")),
@@ -21,6 +23,7 @@ fn main() -> std::process::ExitCode {
                  tidy               check the rules of the house\n  \
                  test               all of the below and every test; what CI runs\n  \
                  smoke              a node of the debug build against kcat and Kafka's Java tools\n  \
+                 bench [--rounds N] [--against none] [--report]  this build beside Apache Kafka\n  \
                  dist               build a release and lay out dist/{{bin,config}}"
             );
             return std::process::ExitCode::from(2);

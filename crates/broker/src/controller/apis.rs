@@ -3,10 +3,10 @@
 use bytes::Bytes;
 use ottla_metadata::controller::{ApiError, Context, Controller, Decision, Random};
 use ottla_metadata::record::VersionedRecord;
+use ottla_protocol::ApiKey;
 use ottla_protocol::messages as m;
 use ottla_protocol::types::Str;
 use ottla_protocol::wire::Message;
-use ottla_protocol::ApiKey;
 
 use crate::request::decode;
 

@@ -493,8 +493,7 @@ impl Owner<'_> {
         let now_ms = wall_clock_ms();
         let guard = VerificationGuard::SENTINEL;
         let compression = compression_of(self.partition);
-        let batch =
-            self.batch.build(now_ms, compression, None).map_err(|_| ErrorCode::UnknownServerError)?;
+        let batch = self.batch.build(now_ms, compression, None).map_err(|_| ErrorCode::UnknownServerError)?;
         match self.partition.append_coordinator(batch, now_ms, guard) {
             Ok(()) => {
                 self.release();

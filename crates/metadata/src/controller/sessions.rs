@@ -75,5 +75,4 @@ impl Sessions {
     pub(super) fn next_expiry_ms(&self) -> Option<i64> {
         self.by_broker.values().map(|s| s.last_contact_ms + self.timeout_ms).min()
     }
-
 }

@@ -21,7 +21,7 @@ fn bad<T>(text: String) -> Result<T, FormatError> {
 /// Standard base64 with padding.
 fn base64_decode(text: &str) -> Option<Vec<u8>> {
     let digits = text.trim_end_matches('=');
-    if text.len() - digits.len() > 2 || (digits.len() != text.len() && text.len() % 4 != 0) {
+    if text.len() - digits.len() > 2 || (digits.len() != text.len() && !text.len().is_multiple_of(4)) {
         return None;
     }
     let mut out = Vec::with_capacity(digits.len() * 3 / 4);

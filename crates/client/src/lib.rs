@@ -9,11 +9,13 @@ pub mod admin;
 mod config;
 mod error;
 mod network;
+pub mod producer;
 
 pub use admin::Admin;
 pub use config::{ClientConfig, parse_properties};
 pub use error::ClientError;
 pub use network::{BrokerNode, Client, ClusterView, PartitionView, Request, Target, TopicView, VersionRange};
+pub use producer::Producer;
 
 /// A topic and one of its partitions.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]

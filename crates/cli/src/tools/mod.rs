@@ -1,6 +1,7 @@
 //! One folder or file per tool.
 
 mod configs;
+mod console_producer;
 mod topic_filter;
 mod topics;
 
@@ -8,7 +9,11 @@ use crate::error::ToolResult;
 
 type Main = fn(&[String]) -> ToolResult;
 
-const TOOLS: &[(&str, Main)] = &[("kafka-configs", configs::main), ("kafka-topics", topics::main)];
+const TOOLS: &[(&str, Main)] = &[
+    ("kafka-configs", configs::main),
+    ("kafka-console-producer", console_producer::main),
+    ("kafka-topics", topics::main),
+];
 
 pub fn find(name: &str) -> Option<Main> {
     TOOLS.iter().find(|(n, _)| *n == name).map(|(_, main)| *main)

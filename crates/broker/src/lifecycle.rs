@@ -47,10 +47,7 @@ pub async fn start(
     let mut view = node.view();
     // Everything up to the registration must be known before the first partition is served.
     let caught_up = view.wait_for(|v| v.image.provenance.last_offset >= epoch).await;
-    let image = match caught_up {
-        Ok(view) => Arc::clone(&view.image),
-        Err(_) => return Ok(()),
-    };
+    let Some(image) = caught_up.ok().map(|v| Arc::clone(&v.image)) else { return Ok(()) };
     broker.set_state(BrokerState::Recovery);
     let loading = Arc::clone(broker);
     let names: BTreeSet<(String, Uuid)> = image.topics.iter().map(|t| (t.name.to_string(), t.id)).collect();

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use ottla_metadata::config::{Endpoint, SecurityProtocol, StaticConfig};
+use ottla_metadata::config::{ConfigValue, Endpoint, SecurityProtocol, StaticConfig};
 use ottla_metadata::image::MetadataImage;
 use ottla_net::{
     ConnectionLimits, ConnectionOptions, LimitSettings, Listener, ListenerHandle, ListenerOptions, MemoryBudget,
@@ -328,7 +328,10 @@ impl Shared {
             resolve(host, endpoint.port).ok_or_else(|| StartupError(format!("{key}: unknown host {host}")))?
         };
         let size = |key: &str| usize::try_from(config.get_int(key)).ok();
-        let own = |key: &str| usize::try_from(config.listener_value(&endpoint.listener, key).as_int().unwrap_or(i32::MAX)).unwrap_or(usize::MAX);
+        let own = |key: &str| match config.listener_value(&endpoint.listener, key) {
+            ConfigValue::Int(n) => usize::try_from(n).unwrap_or(usize::MAX),
+            _ => usize::MAX,
+        };
         let options = ListenerOptions {
             name: endpoint.listener.as_str().into(),
             connection: ConnectionOptions {
@@ -418,7 +421,8 @@ fn core_config(config: &StaticConfig, identity: &Identity, ports: &BTreeMap<Stri
             .collect(),
         fetch_timeout_ms: i64::from(config.get_int("controller.quorum.fetch.timeout.ms")),
         retry_backoff_ms: i64::from(config.get_int("controller.quorum.retry.backoff.ms")),
-        ..core_defaults()
+        fetch_max_bytes: config.get_int("controller.quorum.fetch.max.bytes").max(1) as usize,
+        fetch_snapshot_max_bytes: config.get_int("controller.quorum.fetch.snapshot.max.bytes").max(1) as usize,
     }
 }
 

@@ -15,9 +15,8 @@ use ottla_metadata::controller::{Context, Controller, activation_records};
 use ottla_metadata::image::{ImageBuilder, MetadataImage, Provenance};
 use ottla_metadata::record::VersionedRecord;
 use ottla_protocol::messages as m;
-use ottla_protocol::types::Uuid;
 use ottla_protocol::wire::Message as _;
-use ottla_protocol::{ApiKey, ErrorCode};
+use ottla_protocol::ApiKey;
 use ottla_raft::{
     ControlHistory, CoreConfig, Effect, ElectionState, Event, LogView, PeerAddress, PeerRequest, PeerResponse,
     QuorumCore, RequestId, SnapshotId, SnapshotPolicy, StoredSnapshot, Token, for_each_record, snapshot_bytes,
@@ -530,7 +529,7 @@ impl Task {
                 if record.offset < before || record.offset >= offset {
                     return Ok(());
                 }
-                let decoded = VersionedRecord::decode(Bytes::copy_from_slice(record.value))
+                let decoded = VersionedRecord::decode(record.value)
                     .map_err(|e| Broken(format!("offset {}: {e}", record.offset)))?;
                 builder
                     .replay(&decoded.record)
@@ -599,7 +598,7 @@ impl Task {
         };
         let mut records = Vec::new();
         for_each_record(&bytes, |record| -> Result<(), Broken> {
-            let decoded = VersionedRecord::decode(Bytes::copy_from_slice(record.value))
+            let decoded = VersionedRecord::decode(record.value)
                 .map_err(|e| Broken(format!("{}: {e}", path.display())))?;
             records.push(decoded);
             Ok(())
@@ -797,7 +796,7 @@ impl Task {
 
     fn write_snapshot(&self, id: SnapshotId, image: &MetadataImage, now_ms: i64) -> Result<usize, Broken> {
         let mut values = Vec::new();
-        for record in image.write().map_err(|e| Broken(e.to_string()))? {
+        for record in image.write() {
             values.push(record.encode().map_err(|e| Broken(e.to_string()))?);
         }
         let bytes = snapshot_bytes(
@@ -859,7 +858,7 @@ impl From<ottla_raft::LogReadError> for Broken {
 fn load_snapshot(builder: &mut ImageBuilder, id: SnapshotId, bytes: &[u8]) -> Result<(), Broken> {
     let mut timestamp = -1;
     for_each_record(bytes, |record| -> Result<(), Broken> {
-        let decoded = VersionedRecord::decode(Bytes::copy_from_slice(record.value))
+        let decoded = VersionedRecord::decode(record.value)
             .map_err(|e| Broken(format!("snapshot {}: {e}", id.offset)))?;
         builder.replay(&decoded.record).map_err(|e| Broken(format!("snapshot {}: {e}", id.offset)))?;
         timestamp = record.timestamp_ms;

@@ -36,7 +36,6 @@ pub enum GroupRequest {
     JoinGroup(JoinGroupRequest),
     SyncGroup(SyncGroupRequest),
     Heartbeat(HeartbeatRequest),
-    /// Versions below 3 come as one entry of `members`.
     LeaveGroup(LeaveGroupRequest),
     ConsumerGroupHeartbeat(ConsumerGroupHeartbeatRequest),
     /// Topics carry their name, and from version 10 on their id as well.

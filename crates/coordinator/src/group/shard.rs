@@ -138,7 +138,7 @@ impl GroupShard {
                 GroupResponse::Heartbeat(HeartbeatResponse { error_code: error.code(), ..Default::default() })
             }
             GroupRequest::LeaveGroup(request) => {
-                GroupResponse::LeaveGroup(self.leave_group(&request, env, &mut out))
+                GroupResponse::LeaveGroup(self.leave_group(&request, ctx.api_version, env, &mut out))
             }
             GroupRequest::ConsumerGroupHeartbeat(request) => {
                 let response = self.consumer_group_heartbeat(&request, ctx, env, &mut out);

@@ -61,6 +61,7 @@ impl GroupShard {
         } else {
             env.now_ms.saturating_add(request.retention_time_ms)
         };
+        let group_id = request.group_id.detached();
         let mut records = Vec::new();
         let mut topics = Vec::with_capacity(request.topics.len());
         for topic in &request.topics {
@@ -74,7 +75,7 @@ impl GroupShard {
                 } else {
                     check.validate(&topic.name, topic_id, partition.partition_index)?;
                     records.push(GroupRecord::OffsetCommit {
-                        group: request.group_id.detached(),
+                        group: group_id.clone(),
                         topic: name.clone(),
                         partition: partition.partition_index,
                         value: Some(OffsetCommitValue {
@@ -145,6 +146,7 @@ impl GroupShard {
             _ => error,
         };
         let check = self.check_commit(&committer).map_err(for_version)?;
+        let group_id = request.group_id.detached();
         let mut records = Vec::new();
         let mut topics = Vec::with_capacity(request.topics.len());
         for topic in &request.topics {
@@ -158,7 +160,7 @@ impl GroupShard {
                 } else {
                     check.validate(&topic.name, topic_id, partition.partition_index).map_err(for_version)?;
                     records.push(GroupRecord::OffsetCommit {
-                        group: request.group_id.detached(),
+                        group: group_id.clone(),
                         topic: name.clone(),
                         partition: partition.partition_index,
                         value: Some(OffsetCommitValue {

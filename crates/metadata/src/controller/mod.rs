@@ -203,8 +203,11 @@ impl Controller {
         now_ms: i64,
     ) -> Self {
         let mut sessions = Sessions::new(config.get_long("broker.session.timeout.ms"));
-        for (id, broker) in &image.cluster.brokers {
-            sessions.touch(*id, broker.epoch, -1, now_ms);
+        for (id, broker) in image.cluster.brokers.iter().filter(|(_, b)| !b.fenced) {
+            // A broker of this very process cannot be alive from before: it registers again at once.
+            if !(config.roles.broker && *id == config.node_id) {
+                sessions.touch(*id, broker.epoch, -1, now_ms);
+            }
         }
         let registration_offsets = image.cluster.brokers.iter().map(|(id, b)| (*id, b.epoch)).collect();
         let timers = Timers::new(&config, now_ms);

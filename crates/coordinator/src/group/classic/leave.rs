@@ -15,19 +15,22 @@ use crate::context::Env;
 use crate::group::error::GroupError;
 use crate::group::{Fx, Group, GroupOutcome, GroupShard};
 
+/// Before this version one member leaves, named at the top, and its error is the response's (KIP-345).
+const BATCH_VERSION: i16 = 3;
+
 impl GroupShard {
     pub(crate) fn leave_group(
         &mut self,
         request: &LeaveGroupRequest,
+        api_version: i16,
         env: &mut Env<'_>,
         out: &mut GroupOutcome,
     ) -> LeaveGroupResponse {
         if request.group_id.is_empty() {
             return LeaveGroupResponse { error_code: ErrorCode::InvalidGroupId.code(), ..Default::default() };
         }
-        // Before version 3 one member leaves, named at the top.
         let single;
-        let leaving = if request.members.is_empty() && !request.member_id.is_empty() {
+        let leaving = if api_version < BATCH_VERSION && request.members.is_empty() {
             single = [MemberIdentity { member_id: request.member_id.clone(), ..Default::default() }];
             &single[..]
         } else {
@@ -50,6 +53,10 @@ impl GroupShard {
                 leaving.iter().map(|member| response_for(member, ErrorCode::UnknownMemberId)).collect()
             }
         };
+        if api_version < BATCH_VERSION {
+            let error_code = members.first().map_or(0, |member| member.error_code);
+            return LeaveGroupResponse { error_code, ..Default::default() };
+        }
         LeaveGroupResponse { members, ..Default::default() }
     }
 }

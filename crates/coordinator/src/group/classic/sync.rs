@@ -15,6 +15,9 @@ use crate::context::{Env, ReplyToken, RequestContext};
 use crate::group::error::GroupError;
 use crate::group::{Fx, Group, GroupOutcome, GroupResponse, GroupShard, TimerKey};
 
+/// From this version on a member must say which protocol it was told (KIP-559).
+const PROTOCOL_REQUIRED_VERSION: i16 = 5;
+
 impl GroupShard {
     pub(crate) fn sync_group(
         &mut self,
@@ -28,6 +31,10 @@ impl GroupShard {
         let mut fx = Fx { timers: &mut self.timers, config: &self.config, now_ms: env.now_ms, out };
         if request.group_id.is_empty() {
             return reply_sync_error(&mut fx, parked, ErrorCode::InvalidGroupId);
+        }
+        let names_protocol = request.protocol_type.is_some() && request.protocol_name.is_some();
+        if ctx.api_version >= PROTOCOL_REQUIRED_VERSION && !names_protocol {
+            return reply_sync_error(&mut fx, parked, ErrorCode::InconsistentGroupProtocol);
         }
         match self.groups.get_mut(&request.group_id) {
             Some(Group::Classic(group)) if !group.is_empty() => {

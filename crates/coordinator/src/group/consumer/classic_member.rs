@@ -127,12 +127,12 @@ impl GroupShard {
         let regex_status = maybe_update_regexes(ctx, group, &member, &updated, &mut decision)?;
         let bump = names_changed || regex_status.is_updated();
         let mut group_epoch = group.group_epoch();
-        let mut subscription_type = group.subscription_type();
+        let mut subscription_type = None;
         let mut refreshed = None;
         if bump || group.has_metadata_expired(decision.now_ms) {
             let new = update_subscription_metadata(group, bump, Some(&member), &updated, &mut decision);
             group_epoch = new.group_epoch;
-            subscription_type = new.subscription_type;
+            subscription_type = Some(new.subscription_type);
             refreshed = Some(group_epoch);
         }
         let owned = owned_partitions(&subscription, decision.topics);

@@ -53,13 +53,14 @@ pub(super) fn update_subscription_metadata(
 
 /// Lets the assignor run when the target is behind the group epoch and the interval allows it.
 ///
-/// Gives the epoch and the target of the member as they are then.
+/// `subscription_type` is that of the group with the member's changes, if there are any. Gives the epoch and the
+/// target of the member as they are then.
 pub(super) fn maybe_update_target_assignment(
     group: &ConsumerGroup,
     group_epoch: i32,
     old: Option<&ConsumerMember>,
     updated: &ConsumerMember,
-    subscription_type: SubscriptionType,
+    subscription_type: Option<SubscriptionType>,
     decision: &mut Decision<'_>,
 ) -> Result<(i32, Assignment), GroupError> {
     let last =
@@ -104,7 +105,7 @@ pub(super) fn maybe_update_target_assignment(
         .collect();
     let spec = GroupSpec {
         members: specs,
-        subscription_type,
+        subscription_type: subscription_type.unwrap_or_else(|| group.subscription_type()),
         assigned: group.inverted_target(),
         topics: decision.topics,
     };

@@ -2,7 +2,7 @@
 
 use expect_test::expect;
 
-use super::script::{check, check_with};
+use super::script::{UUID_PREFIX, World, check, check_with};
 use crate::group::GroupConfig;
 
 fn without_delay() -> GroupConfig {
@@ -63,7 +63,7 @@ fn a_second_member_rebalances_the_group() {
          sync s3 member=c-#1 gen=2 assign=c-#1:B,c-#2:C
          sync s4 member=c-#2 gen=1
          sync s5 member=c-#2 gen=2
-         sync s6 member=c-#2 gen=2 protocol=roundrobin
+         sync s6 v=5 member=c-#2 gen=2 type=consumer protocol=roundrobin
          list
          leave l1 members=c-#1,nobody
          heartbeat h2 member=c-#2 gen=2
@@ -99,7 +99,7 @@ fn a_second_member_rebalances_the_group() {
               = s4: ILLEGAL_GENERATION 
             > sync s5 member=c-#2 gen=2
               = s5: NONE C
-            > sync s6 member=c-#2 gen=2 protocol=roundrobin
+            > sync s6 v=5 member=c-#2 gen=2 type=consumer protocol=roundrobin
               = s6: INCONSISTENT_GROUP_PROTOCOL 
             > list
               = list: g/classic/Stable
@@ -494,6 +494,107 @@ fn groups_are_listed_by_state_and_type() {
               = list: new/consumer/Stable
             > list types=nonsense
               = list: 
+        "#]],
+    );
+}
+
+#[test]
+fn a_loaded_group_over_capacity_rebalances_down_to_it() {
+    let mut world = World::new(without_delay());
+    world.run(
+        "join j1 v=3 topics=t1
+         join j2 v=3 topics=t1
+         wait 0
+         sync s1 member=c-#1 gen=1",
+    );
+    world.shard.set_config(GroupConfig { group_max_size: 1, ..without_delay() });
+    world.run(
+        "reload
+         describe
+         heartbeat h1 member=c-#2 gen=1
+         join j3 v=3 member=c-#2 topics=t1
+         join j4 v=3 member=c-#1 topics=t1
+         wait 20000",
+    );
+    expect![[r#"
+        > join j1 v=3 topics=t1
+          + group g gen=0 protocol=- leader=- at=0 []
+        > join j2 v=3 topics=t1
+        > wait 0
+          = j1: NONE member=c-#1 gen=1 protocol=range leader=c-#1 members=[c-#1 c-#2]
+          = j2: NONE member=c-#2 gen=1 protocol=range leader=c-#1 members=[]
+        > sync s1 member=c-#1 gen=1
+          + group g gen=1 protocol=range leader=c-#1 at=0 ["c-#1=", "c-#2="]
+          = s1: NONE 
+        > reload
+        > describe
+          = describe: NONE PreparingRebalance type=consumer protocol= [c-#1 c-#2] 
+        > heartbeat h1 member=c-#2 gen=1
+          = h1: REBALANCE_IN_PROGRESS
+        > join j3 v=3 member=c-#2 topics=t1
+        > join j4 v=3 member=c-#1 topics=t1
+          = j4: GROUP_MAX_SIZE_REACHED member=
+        > wait 20000
+          = j3: NONE member=c-#2 gen=2 protocol=range leader=c-#2 members=[c-#2]
+    "#]]
+    .assert_eq(&world.transcript.replace(UUID_PREFIX, "#"));
+}
+
+#[test]
+fn a_request_the_shell_cannot_serve_is_answered_in_its_own_form() {
+    use ottla_protocol::ErrorCode;
+    use ottla_protocol::messages::heartbeat_request::HeartbeatRequest;
+    use ottla_protocol::messages::join_group_request::JoinGroupRequest;
+
+    use crate::group::{GroupRequest, GroupResponse};
+    let heartbeat = GroupRequest::Heartbeat(HeartbeatRequest::default());
+    // While groups load, members must not think that they are out.
+    let GroupResponse::Heartbeat(response) =
+        heartbeat.error_response(ErrorCode::CoordinatorLoadInProgress, None, 4)
+    else {
+        panic!()
+    };
+    assert_eq!(response.error_code, 0);
+    let join = GroupRequest::JoinGroup(JoinGroupRequest::default());
+    for (version, name) in [(6, Some("")), (7, None)] {
+        let GroupResponse::JoinGroup(response) =
+            join.error_response(ErrorCode::NotCoordinator, None, version)
+        else {
+            panic!()
+        };
+        assert_eq!(response.error_code, ErrorCode::NotCoordinator.code());
+        assert_eq!(response.protocol_name.as_deref(), name);
+    }
+}
+
+#[test]
+fn versions_differ_in_what_they_must_say_and_are_told() {
+    check_with(
+        without_delay(),
+        "join j1 v=3 topics=t1
+         wait 0
+         sync s1 v=5 member=c-#1 gen=1
+         sync s2 v=5 member=c-#1 gen=1 type=consumer protocol=range assign=c-#1:A
+         sync s3 v=5 member=c-#1 gen=1 type=connect protocol=range
+         leave l1 v=2 member=nobody
+         leave l2 v=2 member=c-#1",
+        &expect![[r#"
+            > join j1 v=3 topics=t1
+              + group g gen=0 protocol=- leader=- at=0 []
+            > wait 0
+              = j1: NONE member=c-#1 gen=1 protocol=range leader=c-#1 members=[c-#1]
+            > sync s1 v=5 member=c-#1 gen=1
+              = s1: INCONSISTENT_GROUP_PROTOCOL 
+            > sync s2 v=5 member=c-#1 gen=1 type=consumer protocol=range assign=c-#1:A
+              + group g gen=1 protocol=range leader=c-#1 at=0 ["c-#1=A"]
+              = s2: NONE A
+            > sync s3 v=5 member=c-#1 gen=1 type=connect protocol=range
+              = s3: INCONSISTENT_GROUP_PROTOCOL 
+            > leave l1 v=2 member=nobody
+              = l1: UNKNOWN_MEMBER_ID []
+            > leave l2 v=2 member=c-#1
+              + group g gen=2 protocol=- leader=- at=0 []
+              = l2: NONE []
         "#]],
     );
 }

@@ -1,9 +1,14 @@
 //! Consumer groups: joining, reconciling, fencing, timeouts, regular expressions.
 
-use expect_test::expect;
+use std::sync::Arc;
 
-use super::script::{check, check_with};
-use crate::group::GroupConfig;
+use expect_test::expect;
+use ottla_protocol::messages::consumer_group_heartbeat_request::ConsumerGroupHeartbeatRequest;
+use ottla_protocol::types::Str;
+
+use super::script::{World, check, check_with};
+use crate::context::{ReplyToken, RequestContext};
+use crate::group::{GroupConfig, GroupRequest};
 
 fn without_interval() -> GroupConfig {
     GroupConfig { group_consumer_assignment_interval_ms: 0, ..GroupConfig::kafka_defaults() }
@@ -751,4 +756,39 @@ fn a_shard_that_moves_goes_on_with_its_members() {
               = b5: NONE member=m2 epoch=4 [t1:0+1+2]
         "#]],
     );
+}
+
+#[test]
+fn a_regular_expression_matches_only_topics_the_member_may_describe() {
+    let mut world = World::new(without_interval());
+    let ctx = RequestContext {
+        client_id: Str::from("c"),
+        client_host: Str::from("/127.0.0.1"),
+        api_version: 1,
+        topic_filter: Some(Arc::new(|topic: &str| topic == "t2")),
+    };
+    let request = GroupRequest::ConsumerGroupHeartbeat(ConsumerGroupHeartbeatRequest {
+        group_id: Str::from("g"),
+        member_id: Str::from("m1"),
+        rebalance_timeout_ms: 30_000,
+        subscribed_topic_regex: Some(Str::from("t.*")),
+        topic_partitions: Some(Vec::new()),
+        ..Default::default()
+    });
+    world.step(|shard, env| shard.handle(request, ReplyToken(1), &ctx, env));
+    world.run("wait 0\nbeat b2 member=m1 epoch=1");
+    expect![[r#"
+          + member m1 topics= regex=t.*
+          + current m1 epoch=1 previous=0 state=0 [] revoking []
+          = ?: NONE member=m1 epoch=1 []
+        > wait 0
+          + regex t.* [t2]
+          + epoch g 2
+        > beat b2 member=m1 epoch=1
+          + target m1 [t2:0+1]
+          + target g epoch=2
+          + current m1 epoch=2 previous=1 state=0 [t2:0+1] revoking []
+          = b2: NONE member=m1 epoch=2 [t2:0+1]
+    "#]]
+    .assert_eq(&world.transcript);
 }

@@ -25,7 +25,7 @@ fn a_classic_group_becomes_a_consumer_group_and_back() {
          heartbeat h1 member=c-#1 gen=1
          join j2 v=3 member=c-#1 topics=t1
          sync s2 member=c-#1 gen=2
-         sync s3 member=c-#1 gen=2 protocol=sticky type=consumer
+         sync s3 v=5 member=c-#1 gen=2 protocol=sticky type=consumer
          heartbeat h2 member=c-#1 gen=2
          beat b2 member=m1 epoch=2
          commit o1 member=c-#1 gen=2 offsets=t1:0
@@ -66,7 +66,7 @@ fn a_classic_group_becomes_a_consumer_group_and_back() {
               = j2: NONE member=c-#1 gen=2 protocol=range leader= members=[]
             > sync s2 member=c-#1 gen=2
               = s2: NONE <t1:0>
-            > sync s3 member=c-#1 gen=2 protocol=sticky type=consumer
+            > sync s3 v=5 member=c-#1 gen=2 protocol=sticky type=consumer
               = s3: INCONSISTENT_GROUP_PROTOCOL 
             > heartbeat h2 member=c-#1 gen=2
               = h2: NONE

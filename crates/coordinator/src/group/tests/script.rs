@@ -33,7 +33,7 @@ use crate::group::classic::ClassicState;
 use crate::group::{Group, GroupConfig, GroupOutcome, GroupRequest, GroupShard};
 use crate::topics::{TopicChanges, TopicsView};
 
-const UUID_PREFIX: &str = "00000000-0000-0000-0000-00000000000";
+pub(super) const UUID_PREFIX: &str = "00000000-0000-0000-0000-00000000000";
 
 #[derive(Debug, Clone, Default)]
 pub(super) struct TestTopics {
@@ -339,7 +339,7 @@ impl World {
                         .collect(),
                     ..Default::default()
                 }),
-                5,
+                4,
             ),
             "heartbeat" => (
                 GroupRequest::Heartbeat(HeartbeatRequest {
@@ -361,7 +361,15 @@ impl World {
                     group_instance_id: Some(instance_id),
                     ..Default::default()
                 }));
-                (GroupRequest::LeaveGroup(LeaveGroupRequest { group_id, members, ..Default::default() }), 5)
+                (
+                    GroupRequest::LeaveGroup(LeaveGroupRequest {
+                        group_id,
+                        member_id,
+                        members,
+                        ..Default::default()
+                    }),
+                    5,
+                )
             }
             "beat" => (
                 GroupRequest::ConsumerGroupHeartbeat(ConsumerGroupHeartbeatRequest {

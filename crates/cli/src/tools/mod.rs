@@ -1,0 +1,19 @@
+//! One folder or file per tool.
+
+mod configs;
+mod topic_filter;
+mod topics;
+
+use crate::error::ToolResult;
+
+type Main = fn(&[String]) -> ToolResult;
+
+const TOOLS: &[(&str, Main)] = &[("kafka-configs", configs::main), ("kafka-topics", topics::main)];
+
+pub fn find(name: &str) -> Option<Main> {
+    TOOLS.iter().find(|(n, _)| *n == name).map(|(_, main)| *main)
+}
+
+pub fn names() -> Vec<&'static str> {
+    TOOLS.iter().map(|(n, _)| *n).collect()
+}

@@ -1,6 +1,7 @@
 //! One folder or file per tool.
 
 mod configs;
+mod dump_log;
 mod topic_filter;
 mod topics;
 
@@ -8,7 +9,8 @@ use crate::error::ToolResult;
 
 type Main = fn(&[String]) -> ToolResult;
 
-const TOOLS: &[(&str, Main)] = &[("kafka-configs", configs::main), ("kafka-topics", topics::main)];
+const TOOLS: &[(&str, Main)] =
+    &[("kafka-configs", configs::main), ("kafka-dump-log", dump_log::main), ("kafka-topics", topics::main)];
 
 pub fn find(name: &str) -> Option<Main> {
     TOOLS.iter().find(|(n, _)| *n == name).map(|(_, main)| *main)

@@ -2,6 +2,7 @@
 
 mod configs;
 mod console_producer;
+mod dump_log;
 pub(crate) mod storage;
 mod topic_filter;
 mod topics;
@@ -15,6 +16,8 @@ const TOOLS: &[(&str, Main)] = &[
     ("kafka-console-producer", console_producer::main),
     ("kafka-topics", topics::main),
 ];
+const TOOLS: &[(&str, Main)] =
+    &[("kafka-configs", configs::main), ("kafka-dump-log", dump_log::main), ("kafka-topics", topics::main)];
 
 pub fn find(name: &str) -> Option<Main> {
     TOOLS.iter().find(|(n, _)| *n == name).map(|(_, main)| *main)

@@ -14,10 +14,9 @@ type Main = fn(&[String]) -> ToolResult;
 const TOOLS: &[(&str, Main)] = &[
     ("kafka-configs", configs::main),
     ("kafka-console-producer", console_producer::main),
+    ("kafka-dump-log", dump_log::main),
     ("kafka-topics", topics::main),
 ];
-const TOOLS: &[(&str, Main)] =
-    &[("kafka-configs", configs::main), ("kafka-dump-log", dump_log::main), ("kafka-topics", topics::main)];
 
 pub fn find(name: &str) -> Option<Main> {
     TOOLS.iter().find(|(n, _)| *n == name).map(|(_, main)| *main)

@@ -3,10 +3,13 @@
 mod configs;
 mod console_consumer;
 mod console_producer;
+mod consumer_perf;
 mod delete_records;
 mod dump_log;
+mod e2e_latency;
 mod get_offsets;
-pub(crate) mod storage;
+mod producer_perf;
+mod storage;
 mod topic_filter;
 mod topics;
 
@@ -18,9 +21,12 @@ const TOOLS: &[(&str, Main)] = &[
     ("kafka-configs", configs::main),
     ("kafka-console-consumer", console_consumer::main),
     ("kafka-console-producer", console_producer::main),
+    ("kafka-consumer-perf-test", consumer_perf::main),
     ("kafka-delete-records", delete_records::main),
     ("kafka-dump-log", dump_log::main),
+    ("kafka-e2e-latency", e2e_latency::main),
     ("kafka-get-offsets", get_offsets::main),
+    ("kafka-producer-perf-test", producer_perf::main),
     ("kafka-storage", storage_main),
     ("kafka-topics", topics::main),
 ];

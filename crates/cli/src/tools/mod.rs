@@ -1,22 +1,42 @@
 //! One folder or file per tool.
 
 mod configs;
+mod console_consumer;
 mod console_producer;
+mod consumer_perf;
+mod delete_records;
 mod dump_log;
-pub(crate) mod storage;
+mod e2e_latency;
+mod get_offsets;
+mod producer_perf;
+mod storage;
 mod topic_filter;
 mod topics;
 
-use crate::error::ToolResult;
+use crate::error::{ToolError, ToolResult};
 
 type Main = fn(&[String]) -> ToolResult;
 
 const TOOLS: &[(&str, Main)] = &[
     ("kafka-configs", configs::main),
+    ("kafka-console-consumer", console_consumer::main),
     ("kafka-console-producer", console_producer::main),
+    ("kafka-consumer-perf-test", consumer_perf::main),
+    ("kafka-delete-records", delete_records::main),
     ("kafka-dump-log", dump_log::main),
+    ("kafka-e2e-latency", e2e_latency::main),
+    ("kafka-get-offsets", get_offsets::main),
+    ("kafka-producer-perf-test", producer_perf::main),
+    ("kafka-storage", storage_main),
     ("kafka-topics", topics::main),
 ];
+
+fn storage_main(args: &[String]) -> ToolResult {
+    match storage::run(args) {
+        0 => Ok(()),
+        code => Err(ToolError::Exit(code)),
+    }
+}
 
 pub fn find(name: &str) -> Option<Main> {
     TOOLS.iter().find(|(n, _)| *n == name).map(|(_, main)| *main)

@@ -1,13 +1,31 @@
 //! The project's habits as commands: `cargo xtask <command>`.
 
+mod bench;
 mod codegen;
+mod dist;
+mod smoke;
+mod test;
+mod tidy;
 
 fn main() -> std::process::ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let result = match args.first().map(String::as_str) {
         Some("codegen") => codegen::run(args.iter().any(|a| a == "--check")),
+        Some("tidy") => tidy::run(),
+        Some("bench") => bench::run(&args[1..]),
+        Some("dist") => dist::run(),
+        Some("test") => test::run(),
+        Some("smoke") => smoke::run(&smoke::root().join("target/debug/ottla")),
         _ => {
-            eprintln!("usage: cargo xtask codegen [--check]");
+            eprintln!(
+                "usage: cargo xtask COMMAND\n\n  \
+                 codegen [--check]  write crates/protocol/src/messages from the schemas\n  \
+                 tidy               check the rules of the house\n  \
+                 test               all of the below and every test; what CI runs\n  \
+                 smoke              a node of the debug build against kcat and Kafka's Java tools\n  \
+                 bench [--rounds N] [--against none] [--report]  this build beside Apache Kafka\n  \
+                 dist               build a release and lay out dist/{{bin,config}}"
+            );
             return std::process::ExitCode::from(2);
         }
     };

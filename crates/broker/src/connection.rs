@@ -55,7 +55,13 @@ impl ClientConnection {
         Reply::Close
     }
 
-    fn context(&self, api: ApiKey, version: i16, correlation_id: i32, client_id: Option<Str>) -> RequestContext {
+    fn context(
+        &self,
+        api: ApiKey,
+        version: i16,
+        correlation_id: i32,
+        client_id: Option<Str>,
+    ) -> RequestContext {
         RequestContext {
             api,
             version,
@@ -75,7 +81,9 @@ impl Connection for ClientConnection {
         let size = frame.len() as u64;
         let mut r = Reader::new(frame);
         let (api, version, correlation_id, client_id) = match frame::read_request_header(&mut r) {
-            Ok(Header::Known { api, version, correlation_id, client_id }) => (api, version, correlation_id, client_id),
+            Ok(Header::Known { api, version, correlation_id, client_id }) => {
+                (api, version, correlation_id, client_id)
+            }
             Ok(Header::Unknown { api_key, version, correlation_id }) => {
                 // Only ApiVersions is answered in a version that is not known (KIP-511).
                 if ApiKey::from_code(api_key) == Some(ApiKey::ApiVersions) {
@@ -89,7 +97,8 @@ impl Connection for ClientConnection {
         let ctx = self.context(api, version, correlation_id, client_id);
         if !handlers::is_served(&self.broker, &ctx) {
             let listener = Arc::clone(&self.peer.listener);
-            return self.refuse(&format_args!("{api} version {version} is not served on listener {listener}"));
+            return self
+                .refuse(&format_args!("{api} version {version} is not served on listener {listener}"));
         }
         self.broker.metrics.requests.of(api).request_bytes.add(size);
         if api == ApiKey::ApiVersions

@@ -130,8 +130,10 @@ async fn register(
         ..Default::default()
     };
     loop {
-        let answer: Result<BrokerRegistrationResponse, _> =
-            broker.controller.call(ApiKey::BrokerRegistration, REGISTRATION_VERSION, &request, CALL_TIMEOUT).await;
+        let answer: Result<BrokerRegistrationResponse, _> = broker
+            .controller
+            .call(ApiKey::BrokerRegistration, REGISTRATION_VERSION, &request, CALL_TIMEOUT)
+            .await;
         match answer.map(|r| (ErrorCode::from_code(r.error_code), r.broker_epoch)) {
             Ok((ErrorCode::None, epoch)) => return Ok(epoch),
             // The previous run of this broker counts as alive until its session is over.

@@ -26,7 +26,8 @@ static RELOAD: OnceLock<reload::Handle<EnvFilter, Registry>> = OnceLock::new();
 /// Starts logging to standard error. `OTTLA_LOG` overrides the level (`debug`, `ottla_net=trace,info`, ...).
 pub fn init(default_level: &str) {
     let directives = std::env::var("OTTLA_LOG").unwrap_or_else(|_| default_level.to_owned());
-    let filter = EnvFilter::builder().with_default_directive(LevelFilter::INFO.into()).parse_lossy(directives);
+    let filter =
+        EnvFilter::builder().with_default_directive(LevelFilter::INFO.into()).parse_lossy(directives);
     let (filter, handle) = reload::Layer::new(filter);
     let format = fmt::layer().with_writer(std::io::stderr).with_target(true).with_ansi(false);
     if tracing_subscriber::registry().with(filter).with(format).try_init().is_ok() {
@@ -55,7 +56,10 @@ impl Loggers {
     pub fn levels(&self) -> BTreeMap<String, String> {
         let set = self.levels.lock().unwrap_or_else(PoisonError::into_inner);
         let root = set.get(ROOT).cloned().unwrap_or_else(|| "INFO".to_owned());
-        LOGGERS.iter().map(|l| ((*l).to_owned(), set.get(*l).cloned().unwrap_or_else(|| root.clone()))).collect()
+        LOGGERS
+            .iter()
+            .map(|l| ((*l).to_owned(), set.get(*l).cloned().unwrap_or_else(|| root.clone())))
+            .collect()
     }
 
     /// Whether Kafka knows the level.

@@ -64,8 +64,16 @@ impl NodePages {
     fn network(&self, out: &mut Exposition) {
         let net = &self.metrics.net;
         let get = |c: &std::sync::atomic::AtomicU64| c.load(Ordering::Relaxed);
-        out.gauge("kafka_server_socket_server_metrics_connection_count", &[], net.connections.load(Ordering::Relaxed));
-        out.counter("kafka_server_socket_server_metrics_connection_creation_total", &[], get(&net.connections_accepted_total));
+        out.gauge(
+            "kafka_server_socket_server_metrics_connection_count",
+            &[],
+            net.connections.load(Ordering::Relaxed),
+        );
+        out.counter(
+            "kafka_server_socket_server_metrics_connection_creation_total",
+            &[],
+            get(&net.connections_accepted_total),
+        );
         out.counter("ottla_net_connections_refused_total", &[], get(&net.connections_refused_total));
         out.counter("ottla_net_connections_closed_idle_total", &[], get(&net.connections_closed_idle_total));
         out.counter("ottla_net_bytes_in_total", &[], get(&net.bytes_in_total));
@@ -77,21 +85,42 @@ impl NodePages {
     fn requests(&self, out: &mut Exposition) {
         let requests = &self.metrics.requests;
         for (api, m) in requests.used() {
-            out.counter("kafka_network_requestmetrics_requests_total", &[("request", &api)], m.requests.get());
+            out.counter(
+                "kafka_network_requestmetrics_requests_total",
+                &[("request", &api)],
+                m.requests.get(),
+            );
         }
         for (api, m) in requests.used() {
             for (code, n) in m.errors() {
-                out.counter("kafka_network_requestmetrics_errors_total", &[("request", &api), ("error", &code)], n);
+                out.counter(
+                    "kafka_network_requestmetrics_errors_total",
+                    &[("request", &api), ("error", &code)],
+                    n,
+                );
             }
         }
         for (api, m) in requests.used() {
-            out.counter("kafka_network_requestmetrics_requestbytes", &[("request", &api)], m.request_bytes.get());
+            out.counter(
+                "kafka_network_requestmetrics_requestbytes",
+                &[("request", &api)],
+                m.request_bytes.get(),
+            );
         }
         for (api, m) in requests.used() {
-            histogram(out, "kafka_network_requestmetrics_totaltimems", &[("request", &api)], &m.total_time_us);
+            histogram(
+                out,
+                "kafka_network_requestmetrics_totaltimems",
+                &[("request", &api)],
+                &m.total_time_us,
+            );
         }
         for (api, m) in requests.used() {
-            out.counter("kafka_network_requestmetrics_totaltimems_count", &[("request", &api)], m.total_time_us.count());
+            out.counter(
+                "kafka_network_requestmetrics_totaltimems_count",
+                &[("request", &api)],
+                m.total_time_us.count(),
+            );
         }
     }
 }
@@ -132,7 +161,11 @@ fn broker_metrics(out: &mut Exposition, b: &Broker) {
     let producers: usize = partitions.iter().map(|p| p.log.producer_id_count()).sum();
     out.gauge("kafka_server_replicamanager_produceridcount", &[], producers);
     let dirs = b.partitions.dirs();
-    out.gauge("kafka_log_logmanager_offlinelogdirectorycount", &[], dirs.iter().filter(|d| d.offline).count());
+    out.gauge(
+        "kafka_log_logmanager_offlinelogdirectorycount",
+        &[],
+        dirs.iter().filter(|d| d.offline).count(),
+    );
     let (sessions, session_partitions, evicted) = b.fetch_sessions.totals();
     out.gauge("kafka_server_fetchsessioncache_numincrementalfetchsessions", &[], sessions);
     out.gauge("kafka_server_fetchsessioncache_numincrementalfetchpartitionscached", &[], session_partitions);
@@ -146,8 +179,14 @@ fn broker_metrics(out: &mut Exposition, b: &Broker) {
     log("kafka_log_log_numlogsegments", &|p| p.log.segment_count() as i64);
     log("kafka_log_log_logstartoffset", &|p| p.log.log_start_offset());
     log("kafka_log_log_logendoffset", &|p| p.log.log_end_offset());
-    log("kafka_cluster_partition_laststableoffsetlag", &|p| p.log.high_watermark() - p.log.last_stable_offset());
-    out.counter("kafka_server_group_coordinator_metrics_offset_commit_count", &[], b.metrics.offset_commits.get());
+    log("kafka_cluster_partition_laststableoffsetlag", &|p| {
+        p.log.high_watermark() - p.log.last_stable_offset()
+    });
+    out.counter(
+        "kafka_server_group_coordinator_metrics_offset_commit_count",
+        &[],
+        b.metrics.offset_commits.get(),
+    );
     out.gauge("kafka_server_kafkaserver_brokerstate", &[], b.state.load(Ordering::Relaxed));
     out.counter("ottla_client_telemetry_pushes_total", &[], b.metrics.telemetry_pushes.get());
     for (name, values) in b.telemetry.values() {

@@ -165,8 +165,10 @@ impl Partition {
         let epoch = self.leader_epoch();
         let batch = marker.batch(0, now_ms, epoch, producer_id, producer_epoch);
         let mut batch = batch.try_into_mut().unwrap_or_else(|shared| BytesMut::from(&shared[..]));
-        let options =
-            AppendOptions { transaction_version, ..AppendOptions::new(AppendOrigin::Coordinator, epoch, now_ms) };
+        let options = AppendOptions {
+            transaction_version,
+            ..AppendOptions::new(AppendOrigin::Coordinator, epoch, now_ms)
+        };
         self.append(&mut batch, &options)
     }
 

@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use ottla_metadata::config::{LogConfig as TopicConfig, StaticConfig, TimestampType as TopicTimestampType};
-use ottla_metadata::image::{MetadataChanges, MetadataImage, PartitionRegistration, ResourceKind, TopicImage};
+use ottla_metadata::image::{
+    MetadataChanges, MetadataImage, PartitionRegistration, ResourceKind, TopicImage,
+};
 use ottla_protocol::ErrorCode;
 use ottla_protocol::compression::Codec;
 use ottla_protocol::records::TimestampType;
@@ -70,7 +72,12 @@ impl Partitions {
     ///
     /// # Errors
     /// UNKNOWN_TOPIC_OR_PARTITION, KAFKA_STORAGE_ERROR when its directory is offline, NOT_LEADER_OR_FOLLOWER.
-    pub fn leader(&self, image: &MetadataImage, topic: &str, index: i32) -> Result<Arc<Partition>, ErrorCode> {
+    pub fn leader(
+        &self,
+        image: &MetadataImage,
+        topic: &str,
+        index: i32,
+    ) -> Result<Arc<Partition>, ErrorCode> {
         let topic = image.topics.by_name(topic).ok_or(ErrorCode::UnknownTopicOrPartition)?;
         topic.partition(index).ok_or(ErrorCode::UnknownTopicOrPartition)?;
         match self.get(&topic.id, index) {
@@ -112,7 +119,9 @@ impl Partitions {
         for change in &changes.topics_changed {
             for index in &change.partitions {
                 match change.new.partition(*index) {
-                    Some(registration) => self.place(&mut table, &change.new, *index, registration, &mut applied),
+                    Some(registration) => {
+                        self.place(&mut table, &change.new, *index, registration, &mut applied)
+                    }
                     None => self.remove(&mut table, &change.old, *index, true, &mut applied),
                 }
             }

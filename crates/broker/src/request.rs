@@ -90,11 +90,9 @@ pub fn serve<Req: Message, Resp: Message + 'static>(
     }
 }
 
+/// Reads a request. Bytes behind it are ignored, as Kafka ignores them: librdkafka sends some after Metadata.
 pub fn decode<Req: Message>(body: Bytes, version: i16) -> Result<Req, ottla_protocol::wire::DecodeError> {
-    let mut r = Reader::new(body);
-    let request = Req::decode(&mut r, version)?;
-    r.finish()?;
-    Ok(request)
+    Req::decode(&mut Reader::new(body), version)
 }
 
 /// A request that cannot be read costs its connection, as in Kafka.

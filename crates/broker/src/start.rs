@@ -12,7 +12,8 @@ use arc_swap::ArcSwap;
 use ottla_metadata::config::{ConfigValue, Endpoint, SecurityProtocol, StaticConfig};
 use ottla_metadata::image::MetadataImage;
 use ottla_net::{
-    ConnectionLimits, ConnectionOptions, LimitSettings, Listener, ListenerHandle, ListenerOptions, MemoryBudget,
+    ConnectionLimits, ConnectionOptions, LimitSettings, Listener, ListenerHandle, ListenerOptions,
+    MemoryBudget,
 };
 use ottla_protocol::types::Uuid;
 use ottla_raft::{CoreConfig, ListenerAddress, VoterSet};
@@ -21,7 +22,8 @@ use ottla_storage::disk::{Disk, OsDisk};
 
 use crate::connection::NodeService;
 use crate::controller::{
-    Applied, ControllerAccess, ControllerNode, ControllerService, MetadataPublisher, NodeOptions, RemoteController,
+    Applied, ControllerAccess, ControllerNode, ControllerService, MetadataPublisher, NodeOptions,
+    RemoteController,
 };
 use crate::coordinators::{GroupCoordinator, TransactionCoordinator};
 use crate::fetch::FetchSessions;
@@ -306,17 +308,14 @@ impl Shared {
             max_connections: number("max.connections"),
             max_connections_per_ip: number("max.connections.per.ip"),
             per_ip_overrides: overrides,
-            max_creation_rate: u32::try_from(config.get_int("max.connection.creation.rate")).unwrap_or(u32::MAX),
+            max_creation_rate: u32::try_from(config.get_int("max.connection.creation.rate"))
+                .unwrap_or(u32::MAX),
         };
         let budget = match config.get_long("queued.max.request.bytes") {
             n if n > 0 => n as usize,
             _ => DEFAULT_REQUEST_BYTES,
         };
-        Shared {
-            metrics,
-            limits: Arc::new(ConnectionLimits::new(limits)),
-            budget: MemoryBudget::new(budget),
-        }
+        Shared { metrics, limits: Arc::new(ConnectionLimits::new(limits)), budget: MemoryBudget::new(budget) }
     }
 
     fn bind(&self, config: &StaticConfig, endpoint: &Endpoint) -> Result<Listener, StartupError> {
@@ -399,7 +398,11 @@ fn core_config(config: &StaticConfig, identity: &Identity, ports: &BTreeMap<Stri
     let listener = config.controller_listener_names.first().cloned().unwrap_or_default();
     let voters = config.quorum_voters.iter().map(|v| {
         // A voter that is this node and asked for any port has the one that it got.
-        let port = if v.id == config.node_id && v.port == 0 { ports.get(&listener).copied().unwrap_or(0) } else { v.port };
+        let port = if v.id == config.node_id && v.port == 0 {
+            ports.get(&listener).copied().unwrap_or(0)
+        } else {
+            v.port
+        };
         (v.id, v.host.as_str(), port)
     });
     CoreConfig {
@@ -422,7 +425,8 @@ fn core_config(config: &StaticConfig, identity: &Identity, ports: &BTreeMap<Stri
         fetch_timeout_ms: i64::from(config.get_int("controller.quorum.fetch.timeout.ms")),
         retry_backoff_ms: i64::from(config.get_int("controller.quorum.retry.backoff.ms")),
         fetch_max_bytes: config.get_int("controller.quorum.fetch.max.bytes").max(1) as usize,
-        fetch_snapshot_max_bytes: config.get_int("controller.quorum.fetch.snapshot.max.bytes").max(1) as usize,
+        fetch_snapshot_max_bytes: config.get_int("controller.quorum.fetch.snapshot.max.bytes").max(1)
+            as usize,
     }
 }
 

@@ -37,7 +37,8 @@ pub fn random_uuid() -> Uuid {
             // The system has no randomness to give: time and a counter still differ between calls.
             static COUNTER: AtomicI64 = AtomicI64::new(0);
             let n = COUNTER.fetch_add(1, Ordering::Relaxed) as u128;
-            bytes = ((wall_clock_ms() as u128) << 64 | n << 16 | u128::from(std::process::id())).to_be_bytes();
+            bytes =
+                ((wall_clock_ms() as u128) << 64 | n << 16 | u128::from(std::process::id())).to_be_bytes();
         }
         let id = Uuid::from_random(bytes);
         if !id.is_reserved() && !id.to_string().starts_with('-') {

@@ -81,7 +81,8 @@ impl Telemetry {
         metrics.dedup();
         let interval_ms = if matched { interval_ms } else { DEFAULT_INTERVAL_MS };
         let text: Vec<&str> = metrics.iter().map(|m| &**m).collect();
-        let id = crc32c(format!("{}{interval_ms}", text.join(",")).as_bytes()) as i32 ^ crc32c(&instance.0) as i32;
+        let id =
+            crc32c(format!("{}{interval_ms}", text.join(",")).as_bytes()) as i32 ^ crc32c(&instance.0) as i32;
         Subscription { id, interval_ms, metrics }
     }
 
@@ -109,8 +110,10 @@ impl Telemetry {
             return Ok(());
         }
         if clients.len() >= MAX_CLIENTS
-            && let Some(oldest) =
-                clients.iter().min_by_key(|(id, c)| (c.last_get_ms.max(c.last_push_ms), **id)).map(|(id, _)| *id)
+            && let Some(oldest) = clients
+                .iter()
+                .min_by_key(|(id, c)| (c.last_get_ms.max(c.last_push_ms), **id))
+                .map(|(id, _)| *id)
         {
             clients.remove(&oldest);
         }
@@ -144,7 +147,8 @@ impl Telemetry {
         }
         let since = now_ms - client.last_push_ms;
         // A client may end at any time, and half an interval of jitter is what clients are told to use.
-        if !terminating && client.last_push_ms >= 0 && since < i64::from(client.subscription.interval_ms) / 2 {
+        if !terminating && client.last_push_ms >= 0 && since < i64::from(client.subscription.interval_ms) / 2
+        {
             return Err(ErrorCode::ThrottlingQuotaExceeded);
         }
         client.last_push_ms = now_ms;

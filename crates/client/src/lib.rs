@@ -7,13 +7,17 @@
 
 pub mod admin;
 mod config;
+pub mod consumer;
 mod error;
 mod network;
+pub mod producer;
 
 pub use admin::Admin;
 pub use config::{ClientConfig, parse_properties};
+pub use consumer::Consumer;
 pub use error::ClientError;
 pub use network::{BrokerNode, Client, ClusterView, PartitionView, Request, Target, TopicView, VersionRange};
+pub use producer::Producer;
 
 /// A topic and one of its partitions.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -7,5 +7,6 @@ pub mod config;
 pub mod controller;
 pub mod describe;
 pub mod features;
+pub mod format;
 pub mod image;
 pub mod record;

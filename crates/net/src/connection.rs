@@ -391,7 +391,9 @@ fn poll_once(future: &mut ReplyFuture) -> Poll<Reply> {
 /// Completes with the reply of the front request; never, when nothing waits.
 async fn next_ready(pending: &mut VecDeque<Pending>) -> Reply {
     poll_fn(|cx| match pending.front_mut() {
-        Some(Pending { reply: Reply::Later(future) | Reply::Exclusive(future), .. }) => future.as_mut().poll(cx),
+        Some(Pending { reply: Reply::Later(future) | Reply::Exclusive(future), .. }) => {
+            future.as_mut().poll(cx)
+        }
         _ => Poll::Pending,
     })
     .await

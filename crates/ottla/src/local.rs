@@ -38,7 +38,8 @@ pub fn run() -> i32 {
         return 1;
     }
     server::serve(&raw, |started| {
-        let address = started.listeners.iter().find(|(name, _)| name == "PLAINTEXT").map(|(_, a)| a.to_string());
+        let address =
+            started.listeners.iter().find(|(name, _)| name == "PLAINTEXT").map(|(_, a)| a.to_string());
         let address = address.unwrap_or_default();
         println!(
             "

@@ -7,7 +7,6 @@ use ottla_protocol::messages::control_record::snapshot_footer_record::SnapshotFo
 use ottla_protocol::messages::control_record::snapshot_header_record::SnapshotHeaderRecord;
 use ottla_protocol::records::control::{ControlRecordType, control_batch};
 use ottla_protocol::records::{BatchBuilder, BatchIter, BatchOptions, RecordsError, Scratch};
-use ottla_protocol::types::Uuid;
 use ottla_protocol::wire::{CodecError, Message};
 
 use crate::log::SnapshotId;
@@ -126,26 +125,16 @@ pub(crate) fn leader_change_batch(
     kraft_version: i16,
     from_bootstrap: bool,
 ) -> BuiltBatch {
-    let as_voter = |id: i32| Voter {
-        voter_id: id,
-        voter_directory_id: voters.voters.get(&id).and_then(|v| v.directory_id).unwrap_or(Uuid::ZERO),
-        ..Default::default()
-    };
-    let version = kraft_version.clamp(0, 1);
+    // Version 0 whatever kraft.version is: Kafka reads no other, so directory ids cannot be said.
+    let as_voter = |voter_id: i32| Voter { voter_id, ..Default::default() };
     let message = LeaderChangeMessage {
-        version,
+        version: 0,
         leader_id: leader,
         voters: voters.ids().map(as_voter).collect(),
         granting_voters: granting.iter().map(|id| as_voter(*id)).collect(),
         ..Default::default()
     };
-    let mut message_for_version = message;
-    if version == 0 {
-        for v in message_for_version.voters.iter_mut().chain(&mut message_for_version.granting_voters) {
-            v.voter_directory_id = Uuid::ZERO;
-        }
-    }
-    let mut records = vec![(ControlRecordType::LeaderChange, encoded(&message_for_version, version))];
+    let mut records = vec![(ControlRecordType::LeaderChange, encoded(&message, 0))];
     if kraft_version > 0 && from_bootstrap {
         records.extend(quorum_records(kraft_version, voters));
     }

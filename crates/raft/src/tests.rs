@@ -8,7 +8,7 @@ use ottla_protocol::messages::begin_quorum_epoch_request as begin;
 use ottla_protocol::messages::describe_quorum_request as dq;
 use ottla_protocol::messages::fetch_request::FetchRequest;
 use ottla_protocol::messages::vote_request as vote;
-use ottla_protocol::records::BatchIter;
+use ottla_protocol::records::{BatchIter, Scratch};
 use ottla_protocol::types::Uuid;
 use proptest::prelude::*;
 
@@ -511,6 +511,12 @@ fn a_dynamic_quorum_writes_its_voters_into_the_log() {
     let mut again = ControlHistory::new();
     again.replay_log(&node.log.batches[0].3).unwrap();
     assert_eq!(again.voters(), Some((2, &voters)));
+    let batch = BatchIter::new(&node.log.batches[0].3).next().unwrap().unwrap();
+    let mut scratch = Scratch::default();
+    let first = batch.records(&mut scratch).unwrap().next().unwrap().unwrap();
+    // Version 0, the leader, one voter, one vote: what Kafka's own leader writes here.
+    let expected = [0, 0, 0, 0, 0, 1, 2, 0, 0, 0, 1, 0, 2, 0, 0, 0, 1, 0, 0];
+    assert_eq!(first.value.unwrap(), expected);
 }
 
 #[test]

@@ -3,10 +3,10 @@
 use bytes::Bytes;
 use ottla_metadata::controller::{ApiError, Context, Controller, Decision, Random};
 use ottla_metadata::record::VersionedRecord;
+use ottla_protocol::ApiKey;
 use ottla_protocol::messages as m;
 use ottla_protocol::types::Str;
 use ottla_protocol::wire::Message;
-use ottla_protocol::{ApiKey, ErrorCode};
 
 use crate::request::decode;
 
@@ -124,7 +124,9 @@ pub fn decide(
         ApiKey::UnregisterController => run(
             body,
             v,
-            |r: &m::UnregisterControllerRequest| with_default(c.decide_unregister_controller(r.controller_id)),
+            |r: &m::UnregisterControllerRequest| {
+                with_default(c.decide_unregister_controller(r.controller_id))
+            },
             failed!(UnregisterControllerResponse, message),
         ),
         ApiKey::CreateTopics => {
@@ -150,7 +152,13 @@ pub fn decide(
         ApiKey::ListPartitionReassignments => run(
             body,
             v,
-            |r| Ok(Decision { records: Vec::new(), response: c.list_partition_reassignments(r), atomic: false }),
+            |r| {
+                Ok(Decision {
+                    records: Vec::new(),
+                    response: c.list_partition_reassignments(r),
+                    atomic: false,
+                })
+            },
             failed!(ListPartitionReassignmentsResponse, message),
         ),
         ApiKey::AllocateProducerIds => {
@@ -168,12 +176,9 @@ pub fn decide(
         ApiKey::CreateAcls => run(body, v, |r| c.decide_create_acls(r, random), create_acls_failed),
         ApiKey::DeleteAcls => run(body, v, |r| c.decide_delete_acls(r), delete_acls_failed),
         ApiKey::AlterConfigs => run(body, v, |r| c.decide_alter_configs(ctx, r), alter_configs_failed),
-        ApiKey::IncrementalAlterConfigs => run(
-            body,
-            v,
-            |r| c.decide_incremental_alter_configs(ctx, r),
-            incremental_alter_configs_failed,
-        ),
+        ApiKey::IncrementalAlterConfigs => {
+            run(body, v, |r| c.decide_incremental_alter_configs(ctx, r), incremental_alter_configs_failed)
+        }
         ApiKey::UpdateFeatures => run(
             body,
             v,
@@ -332,7 +337,12 @@ fn incremental_alter_configs_failed(
 
 /// The response to a request that reached a node which is not the active controller; None for an API
 /// that has no place for an error.
-pub fn error_response(api: ApiKey, version: i16, body: Bytes, error: &ApiError) -> Result<Bytes, RequestError> {
+pub fn error_response(
+    api: ApiKey,
+    version: i16,
+    body: Bytes,
+    error: &ApiError,
+) -> Result<Bytes, RequestError> {
     fn make<Req: Message, Resp: Message>(
         body: Bytes,
         version: i16,
@@ -360,7 +370,9 @@ pub fn error_response(api: ApiKey, version: i16, body: Bytes, error: &ApiError) 
         ApiKey::IncrementalAlterConfigs => make(body, version, error, incremental_alter_configs_failed),
         ApiKey::BrokerRegistration => plain!(BrokerRegistrationRequest, BrokerRegistrationResponse),
         ApiKey::BrokerHeartbeat => plain!(BrokerHeartbeatRequest, BrokerHeartbeatResponse),
-        ApiKey::ControllerRegistration => plain!(ControllerRegistrationRequest, ControllerRegistrationResponse),
+        ApiKey::ControllerRegistration => {
+            plain!(ControllerRegistrationRequest, ControllerRegistrationResponse)
+        }
         ApiKey::UnregisterBroker => plain!(UnregisterBrokerRequest, UnregisterBrokerResponse),
         ApiKey::UnregisterController => plain!(UnregisterControllerRequest, UnregisterControllerResponse),
         ApiKey::AlterPartition => plain!(AlterPartitionRequest, AlterPartitionResponse),
@@ -378,31 +390,27 @@ pub fn error_response(api: ApiKey, version: i16, body: Bytes, error: &ApiError) 
         ApiKey::CreateDelegationToken => plain!(CreateDelegationTokenRequest, CreateDelegationTokenResponse),
         ApiKey::RenewDelegationToken => plain!(RenewDelegationTokenRequest, RenewDelegationTokenResponse),
         ApiKey::ExpireDelegationToken => plain!(ExpireDelegationTokenRequest, ExpireDelegationTokenResponse),
-        ApiKey::AlterUserScramCredentials => make(
-            body,
-            version,
-            error,
-            |r: &m::AlterUserScramCredentialsRequest, e| m::AlterUserScramCredentialsResponse {
-                results: r
-                    .upsertions
-                    .iter()
-                    .map(|u| &u.name)
-                    .chain(r.deletions.iter().map(|d| &d.name))
-                    .map(|user| m::alter_user_scram_credentials_response::AlterUserScramCredentialsResult {
-                        user: user.clone(),
-                        error_code: code_of(e),
-                        error_message: text_of(e),
-                        ..Default::default()
-                    })
-                    .collect(),
-                ..Default::default()
-            },
-        ),
+        ApiKey::AlterUserScramCredentials => {
+            make(body, version, error, |r: &m::AlterUserScramCredentialsRequest, e| {
+                m::AlterUserScramCredentialsResponse {
+                    results: r
+                        .upsertions
+                        .iter()
+                        .map(|u| &u.name)
+                        .chain(r.deletions.iter().map(|d| &d.name))
+                        .map(|user| {
+                            m::alter_user_scram_credentials_response::AlterUserScramCredentialsResult {
+                                user: user.clone(),
+                                error_code: code_of(e),
+                                error_message: text_of(e),
+                                ..Default::default()
+                            }
+                        })
+                        .collect(),
+                    ..Default::default()
+                }
+            })
+        }
         _ => Err(RequestError::NotServed(api)),
     }
-}
-
-/// The error of a node that is not the active controller.
-pub fn not_controller() -> ApiError {
-    ApiError::plain(ErrorCode::NotController)
 }

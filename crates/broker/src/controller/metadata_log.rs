@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use ottla_metadata::config::StaticConfig;
+use ottla_protocol::types::Uuid;
 use ottla_raft::{LogView, OffsetAndEpoch, SnapshotId};
 use ottla_storage::dirs::DirState;
 use ottla_storage::disk::{Disk, FetchSlice};
@@ -12,7 +13,6 @@ use ottla_storage::kraft::{self, SnapshotFiles};
 use ottla_storage::log::{AppendOptions, FetchIsolation, LogOptions};
 use ottla_storage::producer_state::AppendOrigin;
 use ottla_storage::{CleanupPolicy, Log, LogConfig, LogError, TopicPartition};
-use ottla_protocol::types::Uuid;
 
 use crate::state::wall_clock_ms;
 
@@ -42,7 +42,11 @@ pub enum MetadataLogError {
 
 impl MetadataLog {
     /// Opens or makes the log below `metadata_dir`.
-    pub fn open(disk: Arc<dyn Disk>, metadata_dir: &Path, config: &StaticConfig) -> Result<Self, MetadataLogError> {
+    pub fn open(
+        disk: Arc<dyn Disk>,
+        metadata_dir: &Path,
+        config: &StaticConfig,
+    ) -> Result<Self, MetadataLogError> {
         let dir = metadata_dir.join(format!("{METADATA_TOPIC}-0"));
         let partition = TopicPartition::new(METADATA_TOPIC, 0);
         let io_error = |source| MetadataLogError::Io { dir: dir.clone(), source };
@@ -181,14 +185,17 @@ impl MetadataLog {
     }
 
     fn refresh(&self) -> Result<(), MetadataLogError> {
-        let known = self.snapshots.list().map_err(|source| MetadataLogError::Io { dir: self.dir.clone(), source })?;
+        let known =
+            self.snapshots.list().map_err(|source| MetadataLogError::Io { dir: self.dir.clone(), source })?;
         *self.known.write().unwrap_or_else(PoisonError::into_inner) = known;
         Ok(())
     }
 
     pub fn read_quorum_state_text(&self) -> io::Result<Option<String>> {
         let bytes = self.disk.read(&self.dir.join(kraft::QUORUM_STATE_FILE), MAX_QUORUM_STATE_BYTES)?;
-        bytes.map(|b| String::from_utf8(b).map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))).transpose()
+        bytes
+            .map(|b| String::from_utf8(b).map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e)))
+            .transpose()
     }
 
     /// Replaces the file, durably.
@@ -230,7 +237,8 @@ impl LogView for MetadataLog {
     }
 
     fn end_of_epoch(&self, epoch: i32) -> OffsetAndEpoch {
-        let from_log = self.log.end_offset_for_epoch(epoch).filter(|e| e.offset >= self.log.log_start_offset());
+        let from_log =
+            self.log.end_offset_for_epoch(epoch).filter(|e| e.offset >= self.log.log_start_offset());
         if let Some(end) = from_log {
             return OffsetAndEpoch::new(end.offset, end.leader_epoch);
         }

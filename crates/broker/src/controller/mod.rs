@@ -112,7 +112,10 @@ impl Applied {
 pub enum ControllerAccess {
     /// In this process. An answer is held until this broker has applied what it says, so that a client that
     /// created a topic finds it with its next request.
-    Local { node: Arc<ControllerNode>, applied: Applied },
+    Local {
+        node: Arc<ControllerNode>,
+        applied: Applied,
+    },
     Remote(Arc<RemoteController>),
 }
 
@@ -160,7 +163,8 @@ impl ControllerAccess {
         request: &Req,
         timeout: Duration,
     ) -> Result<Resp, ControllerError> {
-        let body = self.ask(Asker::forwarding(ctx), api, version, request.to_bytes(version)?, timeout).await?;
+        let body =
+            self.ask(Asker::forwarding(ctx), api, version, request.to_bytes(version)?, timeout).await?;
         Ok(Resp::from_bytes(body, version)?)
     }
 }

@@ -14,13 +14,13 @@ use ottla_metadata::config::StaticConfig;
 use ottla_metadata::controller::{Context, Controller, activation_records};
 use ottla_metadata::image::{ImageBuilder, MetadataImage, Provenance};
 use ottla_metadata::record::VersionedRecord;
+use ottla_protocol::ApiKey;
 use ottla_protocol::messages as m;
 use ottla_protocol::wire::Message as _;
-use ottla_protocol::ApiKey;
 use ottla_raft::{
-    ControlHistory, CoreConfig, Effect, ElectionState, Event, LogView, PeerAddress, PeerRequest, PeerResponse,
-    QuorumCore, RequestId, SnapshotId, SnapshotPolicy, StoredSnapshot, Token, for_each_record, snapshot_bytes,
-    snapshots_to_delete,
+    ControlHistory, CoreConfig, Effect, ElectionState, Event, LogView, PeerAddress, PeerRequest,
+    PeerResponse, QuorumCore, RequestId, SnapshotId, SnapshotPolicy, StoredSnapshot, Token, for_each_record,
+    snapshot_bytes, snapshots_to_delete,
 };
 use ottla_storage::disk::Disk;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -68,9 +68,22 @@ pub struct Answered {
 }
 
 enum Mail {
-    Ask { asker: Asker, api: ApiKey, version: i16, body: Bytes, reply: oneshot::Sender<Result<Answered, ControllerError>> },
-    Peer { version: i16, request: PeerRequest, reply: oneshot::Sender<PeerResponse> },
-    PeerAnswered { id: RequestId, response: Option<PeerResponse> },
+    Ask {
+        asker: Asker,
+        api: ApiKey,
+        version: i16,
+        body: Bytes,
+        reply: oneshot::Sender<Result<Answered, ControllerError>>,
+    },
+    Peer {
+        version: i16,
+        request: PeerRequest,
+        reply: oneshot::Sender<PeerResponse>,
+    },
+    PeerAnswered {
+        id: RequestId,
+        response: Option<PeerResponse>,
+    },
     Stop,
 }
 
@@ -95,7 +108,8 @@ impl ControllerNode {
         let decided = Arc::new(AtomicI64::new(0));
         let (config, cluster_id, node_id) =
             (Arc::clone(&options.config), options.cluster_id.clone(), options.core.node_id);
-        let (task, view) = Task::new(options, log, mailbox.downgrade(), Arc::clone(&active), Arc::clone(&decided))?;
+        let (task, view) =
+            Task::new(options, log, mailbox.downgrade(), Arc::clone(&active), Arc::clone(&decided))?;
         let thread = std::thread::Builder::new()
             .name("quorum".into())
             .spawn(move || match tokio::runtime::Builder::new_current_thread().enable_all().build() {
@@ -278,7 +292,8 @@ impl Task {
             high_watermark: -1,
             log_end_offset: log.end().offset,
         });
-        let timeout = Duration::from_millis(config.get_int("controller.quorum.request.timeout.ms").max(1) as u64);
+        let timeout =
+            Duration::from_millis(config.get_int("controller.quorum.request.timeout.ms").max(1) as u64);
         let task = Task {
             client: PeerClient::new(options.core.node_id, timeout),
             config,
@@ -324,7 +339,9 @@ impl Task {
             let mut stop = false;
             for mail in batch.drain(..) {
                 match mail {
-                    Mail::Ask { asker, api, version, body, reply } => self.ask(&asker, api, version, body, reply),
+                    Mail::Ask { asker, api, version, body, reply } => {
+                        self.ask(&asker, api, version, body, reply)
+                    }
                     Mail::Peer { version, request, reply } => {
                         self.next_token += 1;
                         let token = Token(self.next_token);
@@ -589,7 +606,11 @@ impl Task {
                     Ok(Some(bytes)) => bytes,
                     Ok(None) => {
                         let version = ottla_metadata::features::MetadataVersion::LATEST;
-                        return Ok(ottla_metadata::controller::bootstrap_records(version, &Default::default(), vec![]));
+                        return Ok(ottla_metadata::controller::bootstrap_records(
+                            version,
+                            &Default::default(),
+                            vec![],
+                        ));
                     }
                     Err(e) => return Err(Broken(e.to_string())),
                 }
@@ -782,7 +803,12 @@ impl Task {
         let result = self.write_snapshot(id, image, now_ms);
         match result {
             Ok(bytes) => {
-                tracing::info!(offset = id.offset, epoch = id.epoch, bytes, "wrote a snapshot of the metadata");
+                tracing::info!(
+                    offset = id.offset,
+                    epoch = id.epoch,
+                    bytes,
+                    "wrote a snapshot of the metadata"
+                );
                 self.policy.on_snapshot(now_ms);
                 self.clean_snapshots(now_ms);
             }
@@ -884,4 +910,3 @@ fn end_of(bytes: &[u8]) -> Option<i64> {
 fn epoch_of(bytes: &[u8]) -> Option<i32> {
     headers(bytes).last().map(|h| h.partition_leader_epoch)
 }
-

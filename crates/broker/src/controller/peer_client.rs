@@ -49,7 +49,18 @@ impl PeerClient {
             PeerRequest::EndQuorumEpoch(r) => {
                 self.send(&peer, ApiKey::EndQuorumEpoch, r).await.map(PeerResponse::EndQuorumEpoch)
             }
-            PeerRequest::Fetch(r) => self.send(&peer, ApiKey::Fetch, r).await.map(PeerResponse::Fetch),
+            PeerRequest::Fetch(mut r) => {
+                // From version 15 on the replica names itself in a field of its own (KIP-903).
+                let theirs = peer.versions.get(&ApiKey::Fetch.code()).copied().unwrap_or(0);
+                if theirs >= 15 {
+                    r.replica_state.replica_id =
+                        std::mem::replace(&mut r.replica_id, -1).max(r.replica_state.replica_id);
+                } else {
+                    r.replica_id = r.replica_id.max(r.replica_state.replica_id);
+                    r.replica_state = Default::default();
+                }
+                self.send(&peer, ApiKey::Fetch, r).await.map(PeerResponse::Fetch)
+            }
             PeerRequest::FetchSnapshot(r) => {
                 self.send(&peer, ApiKey::FetchSnapshot, r).await.map(PeerResponse::FetchSnapshot)
             }
@@ -59,7 +70,12 @@ impl PeerClient {
         }
     }
 
-    async fn send<Req: Message, Resp: Message>(&self, peer: &Peer, api: ApiKey, request: Req) -> Option<Resp> {
+    async fn send<Req: Message, Resp: Message>(
+        &self,
+        peer: &Peer,
+        api: ApiKey,
+        request: Req,
+    ) -> Option<Resp> {
         let theirs = peer.versions.get(&api.code()).copied()?;
         let version = theirs.min(api.info().max_version);
         match peer.channel.call(api, version, &request, self.timeout + FETCH_EXTRA).await {
@@ -78,8 +94,9 @@ impl PeerClient {
             return Some(peer);
         }
         let address = format!("{}:{}", to.host, to.port);
-        let channel =
-            Channel::connect(&address, self.client_id.clone(), CONNECT_TIMEOUT, MAX_RESPONSE_BYTES).await.ok()?;
+        let channel = Channel::connect(&address, self.client_id.clone(), CONNECT_TIMEOUT, MAX_RESPONSE_BYTES)
+            .await
+            .ok()?;
         let hello = m::ApiVersionsRequest {
             client_software_name: "ottla".into(),
             client_software_version: env!("CARGO_PKG_VERSION").into(),

@@ -85,10 +85,10 @@ impl MetadataPublisher {
         let b = &self.broker;
         let of = |resource: &ConfigResource| image.configs.get(resource).cloned().unwrap_or_default();
         let (all, own) = (of(&ConfigResource::all_brokers()), of(&ConfigResource::broker(b.node_id)));
-        Arc::new(b.static_config.with_dynamic(
-            all.iter().map(|(k, v)| (&**k, &**v)),
-            own.iter().map(|(k, v)| (&**k, &**v)),
-        ))
+        Arc::new(
+            b.static_config
+                .with_dynamic(all.iter().map(|(k, v)| (&**k, &**v)), own.iter().map(|(k, v)| (&**k, &**v))),
+        )
     }
 
     fn elections(&self, applied: &Applied) {
@@ -143,7 +143,9 @@ impl MetadataPublisher {
                     code = response.error_code,
                     "the controller did not take the directories of new replicas"
                 ),
-                Err(error) => tracing::warn!(%error, "cannot tell the controller the directories of new replicas"),
+                Err(error) => {
+                    tracing::warn!(%error, "cannot tell the controller the directories of new replicas")
+                }
             }
         });
     }

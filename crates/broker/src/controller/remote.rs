@@ -93,10 +93,12 @@ impl RemoteController {
         let channel = self.channel().await?;
         let failed = |e: ChannelError| ControllerError::NotAvailable(e.to_string());
         if !asker.forwarded {
-            let pending = channel.send_raw::<Raw>(api, version, std::slice::from_ref(body)).await.map_err(failed)?;
+            let pending =
+                channel.send_raw::<Raw>(api, version, std::slice::from_ref(body)).await.map_err(failed)?;
             return Ok(pending.wait(timeout).await.map_err(failed)?.0);
         }
-        let frame = request_frame_of_parts(api, version, 0, asker.client_id.clone(), std::slice::from_ref(body))?;
+        let frame =
+            request_frame_of_parts(api, version, 0, asker.client_id.clone(), std::slice::from_ref(body))?;
         let (kind, name) = asker.principal.split_once(':').unwrap_or(("User", &asker.principal));
         let principal =
             m::DefaultPrincipalData { r#type: kind.into(), name: name.into(), ..Default::default() };

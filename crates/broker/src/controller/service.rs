@@ -82,7 +82,13 @@ impl ControllerConnection {
         Reply::Close
     }
 
-    fn context(&self, api: ApiKey, version: i16, correlation_id: i32, client_id: Option<Str>) -> RequestContext {
+    fn context(
+        &self,
+        api: ApiKey,
+        version: i16,
+        correlation_id: i32,
+        client_id: Option<Str>,
+    ) -> RequestContext {
         RequestContext {
             api,
             version,
@@ -141,7 +147,9 @@ impl ControllerConnection {
             ApiKey::SaslAuthenticate => serve(metrics, ctx, body, |_, _: m::SaslAuthenticateRequest| {
                 Answer::Now(m::SaslAuthenticateResponse {
                     error_code: ErrorCode::IllegalSaslState.code(),
-                    error_message: Some("SaslAuthenticate request received after successful authentication".into()),
+                    error_message: Some(
+                        "SaslAuthenticate request received after successful authentication".into(),
+                    ),
                     ..Default::default()
                 })
             }),
@@ -155,7 +163,11 @@ impl ControllerConnection {
         }
     }
 
-    fn api_versions(&self, ctx: &RequestContext, request: m::ApiVersionsRequest) -> Answer<m::ApiVersionsResponse> {
+    fn api_versions(
+        &self,
+        ctx: &RequestContext,
+        request: m::ApiVersionsRequest,
+    ) -> Answer<m::ApiVersionsResponse> {
         let wrong_cluster = request.cluster_id.as_ref().is_some_and(|id| **id != *self.node.cluster_id);
         if wrong_cluster || (request.node_id >= 0 && request.node_id != self.node.node_id) {
             return Answer::Now(m::ApiVersionsResponse {
@@ -170,7 +182,12 @@ impl ControllerConnection {
                 .iter()
                 .filter_map(|api| {
                     let (min_version, max_version) = served_versions(api.key, unstable)?;
-                    Some(ApiVersion { api_key: api.key.code(), min_version, max_version, ..Default::default() })
+                    Some(ApiVersion {
+                        api_key: api.key.code(),
+                        min_version,
+                        max_version,
+                        ..Default::default()
+                    })
                 })
                 .collect(),
             supported_features: crate::features::supported(unstable)
@@ -320,7 +337,9 @@ impl Connection for ControllerConnection {
     fn on_frame(&mut self, frame: Bytes) -> Reply {
         let mut r = Reader::new(frame);
         let (api, version, correlation_id, client_id) = match frame::read_request_header(&mut r) {
-            Ok(Header::Known { api, version, correlation_id, client_id }) => (api, version, correlation_id, client_id),
+            Ok(Header::Known { api, version, correlation_id, client_id }) => {
+                (api, version, correlation_id, client_id)
+            }
             Ok(Header::Unknown { api_key, version, correlation_id }) => {
                 if ApiKey::from_code(api_key) == Some(ApiKey::ApiVersions) {
                     let ctx = self.context(ApiKey::ApiVersions, 0, correlation_id, None);

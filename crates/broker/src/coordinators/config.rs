@@ -8,7 +8,12 @@ use ottla_metadata::config::StaticConfig;
 use ottla_metadata::image::{ConfigsImage, ResourceKind};
 
 pub fn group_config(config: &StaticConfig, image: &ConfigsImage) -> GroupConfig {
-    let policy = match config.get_string("group.consumer.migration.policy").unwrap_or_default().to_ascii_lowercase().as_str() {
+    let policy = match config
+        .get_string("group.consumer.migration.policy")
+        .unwrap_or_default()
+        .to_ascii_lowercase()
+        .as_str()
+    {
         "disabled" => MigrationPolicy::Disabled,
         "upgrade" => MigrationPolicy::Upgrade,
         "downgrade" => MigrationPolicy::Downgrade,
@@ -42,7 +47,9 @@ pub fn group_config(config: &StaticConfig, image: &ConfigsImage) -> GroupConfig 
         group_consumer_max_size: config.get_int("group.consumer.max.size"),
         group_consumer_assignors: assignors,
         group_consumer_migration_policy: policy,
-        group_consumer_regex_refresh_interval_ms: i64::from(config.get_int("group.consumer.regex.refresh.interval.ms")),
+        group_consumer_regex_refresh_interval_ms: i64::from(
+            config.get_int("group.consumer.regex.refresh.interval.ms"),
+        ),
         offset_metadata_max_bytes: config.get_int("offset.metadata.max.bytes"),
         offsets_retention_ms: i64::from(config.get_int("offsets.retention.minutes")) * 60_000,
         offsets_retention_check_interval_ms: config.get_long("offsets.retention.check.interval.ms"),

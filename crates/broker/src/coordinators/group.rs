@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
+use ottla_coordinator::append_error_to_coordinator_error;
 use ottla_coordinator::context::{Env, ReplyToken, RequestContext};
 use ottla_coordinator::group::{GroupConfig, GroupOutcome, GroupRequest, GroupResponse, GroupShard};
-use ottla_coordinator::append_error_to_coordinator_error;
 use ottla_coordinator::topics::TopicChanges;
 use ottla_protocol::ErrorCode;
 use ottla_protocol::java::partition_for;
@@ -39,7 +39,13 @@ enum Message {
         guard: VerificationGuard,
         reply: oneshot::Sender<GroupResponse>,
     },
-    EndTxn { producer_id: i64, producer_epoch: i16, marker: EndTxnMarker, transaction_version: i16, reply: oneshot::Sender<ErrorCode> },
+    EndTxn {
+        producer_id: i64,
+        producer_epoch: i16,
+        marker: EndTxnMarker,
+        transaction_version: i16,
+        reply: oneshot::Sender<ErrorCode>,
+    },
     Topics(TopicChanges),
     Config(Box<GroupConfig>),
 }
@@ -61,7 +67,10 @@ impl GroupCoordinator {
     pub fn on_elected(&self, broker: &Arc<Broker>, partition: Arc<Partition>) {
         let mut shards = self.shards.write().unwrap_or_else(PoisonError::into_inner);
         let leader_epoch = partition.leader_epoch();
-        if shards.get(&partition.index).is_some_and(|h| h.leader_epoch == leader_epoch && !h.sender.is_closed()) {
+        if shards
+            .get(&partition.index)
+            .is_some_and(|h| h.leader_epoch == leader_epoch && !h.sender.is_closed())
+        {
             return;
         }
         let (sender, receiver) = mpsc::channel(MAILBOX);
@@ -170,7 +179,10 @@ impl GroupCoordinator {
     ) -> impl Future<Output = Vec<GroupResponse>> + Send + use<F> {
         let indexes: Vec<i32> =
             self.shards.read().unwrap_or_else(PoisonError::into_inner).keys().copied().collect();
-        let sent: Vec<_> = indexes.into_iter().map(|index| self.send(index, make(), ctx.clone(), VerificationGuard::SENTINEL)).collect();
+        let sent: Vec<_> = indexes
+            .into_iter()
+            .map(|index| self.send(index, make(), ctx.clone(), VerificationGuard::SENTINEL))
+            .collect();
         wait_all(sent)
     }
 
@@ -190,7 +202,13 @@ impl GroupCoordinator {
                 None => Err(ErrorCode::NotLeaderOrFollower),
                 Some(handle) => handle
                     .sender
-                    .try_send(Message::EndTxn { producer_id, producer_epoch, marker, transaction_version, reply })
+                    .try_send(Message::EndTxn {
+                        producer_id,
+                        producer_epoch,
+                        marker,
+                        transaction_version,
+                        reply,
+                    })
                     .map_err(|_| ErrorCode::CoordinatorLoadInProgress),
             }
         };
@@ -206,16 +224,26 @@ impl GroupCoordinator {
     pub fn on_metadata(&self, broker: &Broker, changes: &TopicChanges, configs_changed: bool) {
         let shards = self.shards.read().unwrap_or_else(PoisonError::into_inner);
         let topics = changes.created || !changes.changed.is_empty() || !changes.deleted.is_empty();
-        let config = configs_changed.then(|| group_config(&broker.config.load(), &broker.image.load().configs));
+        let config =
+            configs_changed.then(|| group_config(&broker.config.load(), &broker.image.load().configs));
         for handle in shards.values() {
-            // A full mailbox would mean a shard that is far behind; it catches up at its next reload.
             if topics {
-                let _ = handle.sender.try_send(Message::Topics(changes.clone()));
+                send_or_wait(&handle.sender, Message::Topics(changes.clone()));
             }
             if let Some(config) = &config {
-                let _ = handle.sender.try_send(Message::Config(Box::new(config.clone())));
+                send_or_wait(&handle.sender, Message::Config(Box::new(config.clone())));
             }
         }
+    }
+}
+
+/// What must not be lost waits for room in a full mailbox, in a task of its own.
+fn send_or_wait(sender: &mpsc::Sender<Message>, message: Message) {
+    if let Err(mpsc::error::TrySendError::Full(message)) = sender.try_send(message) {
+        let sender = sender.clone();
+        tokio::spawn(async move {
+            let _ = sender.send(message).await;
+        });
     }
 }
 
@@ -270,11 +298,23 @@ async fn run(
         if groups > 0 {
             tracing::info!(partition = %partition, groups, ms = started.elapsed().as_millis() as u64, "loaded groups");
         }
-        let mut owner = Owner { partition: &partition, shard, tokens: BTreeMap::new(), next_token: 0, batch: PendingBatch::default(), held: Vec::new(), guard: VerificationGuard::SENTINEL };
+        let mut owner = Owner {
+            partition: &partition,
+            shard,
+            tokens: BTreeMap::new(),
+            next_token: 0,
+            batch: PendingBatch::default(),
+            held: Vec::new(),
+            guard: VerificationGuard::SENTINEL,
+        };
         let outcome = {
             let image = b.image.load_full();
             let view = ImageTopics(&image);
-            owner.shard.on_loaded(&mut Env { now_ms: wall_clock_ms(), topics: &view, new_uuid: &mut random_uuid })
+            owner.shard.on_loaded(&mut Env {
+                now_ms: wall_clock_ms(),
+                topics: &view,
+                new_uuid: &mut random_uuid,
+            })
         };
         drop(b);
         loaded.store(true, Ordering::Release);
@@ -351,7 +391,13 @@ impl Owner<'_> {
                 }
                 Message::EndTxn { producer_id, producer_epoch, marker, transaction_version, reply } => {
                     self.flush()?;
-                    let result = self.partition.append_marker(env.now_ms, producer_id, producer_epoch, marker, transaction_version);
+                    let result = self.partition.append_marker(
+                        env.now_ms,
+                        producer_id,
+                        producer_epoch,
+                        marker,
+                        transaction_version,
+                    );
                     let code = match result {
                         Ok(_) => {
                             self.shard.replay_end_txn_marker(producer_id, marker.commit);
@@ -378,21 +424,16 @@ impl Owner<'_> {
     /// Applies a decision and adds its records to the pending batch.
     fn accept(&mut self, outcome: GroupOutcome) -> Result<(), ErrorCode> {
         let max = self.partition.max_message_bytes().saturating_sub(BATCH_OVERHEAD);
-        self.shard.apply(&outcome);
-        let GroupOutcome { records, producer, splittable, replies, .. } = outcome;
-        if let Some(producer) = producer {
-            // Transactional offsets have the producer in their batch's header: a batch of their own.
-            self.flush()?;
-            for record in &records {
-                self.batch.push(record.key_bytes(), record.value_bytes());
-            }
-            self.held = replies;
-            return self.append(Some((producer.producer_id, producer.producer_epoch)));
+        if outcome.producer.is_some() {
+            return self.commit_in_transaction(outcome);
         }
+        self.shard.apply(&outcome);
+        let GroupOutcome { records, splittable, replies, .. } = outcome;
         let mut own = PendingBatch::default();
         for record in &records {
             let (key, value) = (record.key_bytes(), record.value_bytes());
-            if splittable && self.batch.bytes() + key.len() + value.as_ref().map_or(0, |v| v.len()) + 36 > max {
+            if splittable && self.batch.bytes() + key.len() + value.as_ref().map_or(0, |v| v.len()) + 36 > max
+            {
                 self.flush()?;
             }
             if splittable { self.batch.push(key, value) } else { own.push(key, value) }
@@ -407,19 +448,52 @@ impl Owner<'_> {
         Ok(())
     }
 
+    /// Offsets of a transaction have the producer in their batch's header: a batch of their own. A producer that
+    /// is fenced by the log concerns its own request alone.
+    fn commit_in_transaction(&mut self, outcome: GroupOutcome) -> Result<(), ErrorCode> {
+        self.flush()?;
+        let Some(producer) = outcome.producer else { return Ok(()) };
+        let mut batch = PendingBatch::default();
+        for record in &outcome.records {
+            batch.push(record.key_bytes(), record.value_bytes());
+        }
+        let now_ms = wall_clock_ms();
+        let compression = compression_of(self.partition);
+        let producer = (producer.producer_id, producer.producer_epoch);
+        let batch =
+            batch.build(now_ms, compression, Some(producer)).map_err(|_| ErrorCode::UnknownServerError)?;
+        match self.partition.append_coordinator(batch, now_ms, self.guard) {
+            Ok(()) => {
+                self.shard.apply(&outcome);
+                self.held = outcome.replies;
+                self.release();
+                Ok(())
+            }
+            Err(error) => {
+                let code = append_error_to_coordinator_error(error.error_code());
+                for (token, response) in outcome.replies {
+                    let GroupResponse::TxnOffsetCommit(mut response) = response else { continue };
+                    for p in response.topics.iter_mut().flat_map(|t| &mut t.partitions) {
+                        p.error_code = code.code();
+                    }
+                    if let Some(reply) = self.tokens.remove(&token) {
+                        let _ = reply.send(GroupResponse::TxnOffsetCommit(response));
+                    }
+                }
+                Ok(())
+            }
+        }
+    }
+
     fn flush(&mut self) -> Result<(), ErrorCode> {
         if self.batch.is_empty() {
             self.release();
             return Ok(());
         }
-        self.append(None)
-    }
-
-    fn append(&mut self, producer: Option<(i64, i16)>) -> Result<(), ErrorCode> {
         let now_ms = wall_clock_ms();
-        let guard = if producer.is_some() { self.guard } else { VerificationGuard::SENTINEL };
+        let guard = VerificationGuard::SENTINEL;
         let compression = compression_of(self.partition);
-        let batch = self.batch.build(now_ms, compression, producer).map_err(|_| ErrorCode::UnknownServerError)?;
+        let batch = self.batch.build(now_ms, compression, None).map_err(|_| ErrorCode::UnknownServerError)?;
         match self.partition.append_coordinator(batch, now_ms, guard) {
             Ok(()) => {
                 self.release();

@@ -95,8 +95,10 @@ async fn ask(
     topics: BTreeMap<Str, Vec<i32>>,
     request: &WriteTxnMarkersRequest,
 ) -> Results {
-    let answer: Result<WriteTxnMarkersResponse, _> =
-        broker.peers.call(broker, node, ApiKey::WriteTxnMarkers, WRITE_TXN_MARKERS_VERSION, request, TIMEOUT).await;
+    let answer: Result<WriteTxnMarkersResponse, _> = broker
+        .peers
+        .call(broker, node, ApiKey::WriteTxnMarkers, WRITE_TXN_MARKERS_VERSION, request, TIMEOUT)
+        .await;
     let answered: BTreeMap<(Str, i32), ErrorCode> = match answer {
         Ok(response) => response
             .markers

@@ -15,7 +15,7 @@ mod transaction;
 mod verification;
 
 pub use group::GroupCoordinator;
-pub use topics_view::ImageTopics;
 pub use producer_ids::Source as ProducerIdBlocks;
+pub use topics_view::ImageTopics;
 pub use transaction::TransactionCoordinator;
 pub use verification::{Support, Verification};

@@ -111,8 +111,11 @@ async fn ask(b: &Broker) -> Result<(i64, i64), String> {
         broker_epoch: b.broker_epoch.load(std::sync::atomic::Ordering::Acquire),
         ..Default::default()
     };
-    let response: AllocateProducerIdsResponse =
-        b.controller.call(ApiKey::AllocateProducerIds, 0, &request, TIMEOUT).await.map_err(|e| e.to_string())?;
+    let response: AllocateProducerIdsResponse = b
+        .controller
+        .call(ApiKey::AllocateProducerIds, 0, &request, TIMEOUT)
+        .await
+        .map_err(|e| e.to_string())?;
     match ErrorCode::from_code(response.error_code) {
         ErrorCode::None => {
             Ok((response.producer_id_start, response.producer_id_start + i64::from(response.producer_id_len)))

@@ -26,10 +26,7 @@ impl TopicsView for ImageTopics<'_> {
 
     fn partition_racks(&self, id: Uuid, partition: i32) -> Vec<Str> {
         let Some(p) = self.0.topics.partition(&id, partition) else { return Vec::new() };
-        p.replicas
-            .iter()
-            .filter_map(|r| self.0.cluster.brokers.get(r).and_then(|b| b.rack.clone()))
-            .collect()
+        p.replicas.iter().filter_map(|r| self.0.cluster.brokers.get(r).and_then(|b| b.rack.clone())).collect()
     }
 
     fn for_each_name(&self, visit: &mut dyn FnMut(&str)) {

@@ -68,7 +68,10 @@ impl TransactionCoordinator {
     pub fn on_elected(&self, broker: &Arc<Broker>, partition: Arc<Partition>) {
         let mut shards = self.shards.write().unwrap_or_else(PoisonError::into_inner);
         let leader_epoch = partition.leader_epoch();
-        if shards.get(&partition.index).is_some_and(|h| h.leader_epoch == leader_epoch && !h.sender.is_closed()) {
+        if shards
+            .get(&partition.index)
+            .is_some_and(|h| h.leader_epoch == leader_epoch && !h.sender.is_closed())
+        {
             return;
         }
         let (sender, receiver) = mpsc::channel(MAILBOX);
@@ -268,7 +271,9 @@ impl Owner<'_> {
                     self.tokens.insert(token, reply);
                     self.shard.handle(request, token, api_version, &mut env)
                 }
-                Message::Markers { sent, results } => self.shard.on_markers_written(&sent, &results, env.now_ms),
+                Message::Markers { sent, results } => {
+                    self.shard.on_markers_written(&sent, &results, env.now_ms)
+                }
             };
             self.accept(outcome)?;
         }

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ottla_coordinator::transaction::{TxnRequest, TxnResponse};
-use ottla_protocol::messages::add_partitions_to_txn_request::{AddPartitionsToTxnTopic, AddPartitionsToTxnTransaction};
+use ottla_protocol::messages::add_partitions_to_txn_request::{
+    AddPartitionsToTxnTopic, AddPartitionsToTxnTransaction,
+};
 use ottla_protocol::messages::add_partitions_to_txn_response::AddPartitionsToTxnResult;
 use ottla_protocol::messages::{AddPartitionsToTxnRequest, AddPartitionsToTxnResponse, ProduceRequest};
 use ottla_protocol::types::{Str, Uuid};
@@ -218,8 +220,10 @@ async fn ask_with_retries(
     transaction: AddPartitionsToTxnTransaction,
 ) -> Result<AddPartitionsToTxnResult, ErrorCode> {
     let config = b.config.load_full();
-    let backoff = Duration::from_millis(config.get_int("add.partitions.to.txn.retry.backoff.ms").max(1) as u64);
-    let max = Duration::from_millis(config.get_int("add.partitions.to.txn.retry.backoff.max.ms").max(0) as u64);
+    let backoff =
+        Duration::from_millis(config.get_int("add.partitions.to.txn.retry.backoff.ms").max(1) as u64);
+    let max =
+        Duration::from_millis(config.get_int("add.partitions.to.txn.retry.backoff.max.ms").max(0) as u64);
     let started = tokio::time::Instant::now();
     loop {
         let result = ask(b, transaction.clone()).await;
@@ -250,8 +254,12 @@ async fn ask(
         topic.partition(index).map_or(-1, |p| p.leader)
     };
     if leader == b.node_id {
-        let waiting =
-            b.transactions.request(b, &id, TxnRequest::AddPartitionsToTxn(transaction), ADD_PARTITIONS_VERSION);
+        let waiting = b.transactions.request(
+            b,
+            &id,
+            TxnRequest::AddPartitionsToTxn(transaction),
+            ADD_PARTITIONS_VERSION,
+        );
         return match waiting.await {
             TxnResponse::AddPartitionsToTxn(result) => Ok(result),
             _ => Err(ErrorCode::UnknownServerError),
@@ -264,7 +272,9 @@ async fn ask(
         .await
         .map_err(|_| ErrorCode::NetworkException)?;
     match ErrorCode::from_code(response.error_code) {
-        ErrorCode::None => response.results_by_transaction.into_iter().next().ok_or(ErrorCode::UnknownServerError),
+        ErrorCode::None => {
+            response.results_by_transaction.into_iter().next().ok_or(ErrorCode::UnknownServerError)
+        }
         code => Err(code),
     }
 }

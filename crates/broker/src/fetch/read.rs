@@ -80,7 +80,8 @@ pub fn read_all(
             let known = id.and_then(|id| image.topics.partition(&id, target.key.partition).map(|p| (id, p)));
             let Some((id, registration)) = known else {
                 let unknown_id = by_id && image.topics.by_id(&target.key.topic_id).is_none();
-                let code = if unknown_id { ErrorCode::UnknownTopicId } else { ErrorCode::UnknownTopicOrPartition };
+                let code =
+                    if unknown_id { ErrorCode::UnknownTopicId } else { ErrorCode::UnknownTopicOrPartition };
                 return PartitionData::failed(code);
             };
             let mut data = match broker.partitions.get(&id, target.key.partition) {

@@ -29,11 +29,15 @@ pub struct FetchHead {
 }
 
 /// A storage file as something that sendfile can read.
-struct SendFile(Arc<dyn DiskFile>, RawFd);
+struct SendFile {
+    fd: RawFd,
+    /// Keeps the descriptor open.
+    _file: Arc<dyn DiskFile>,
+}
 
 impl AsRawFd for SendFile {
     fn as_raw_fd(&self) -> RawFd {
-        self.1
+        self.fd
     }
 }
 
@@ -203,7 +207,7 @@ fn write_partition_tags(w: &mut Writer, data: &PartitionData) -> Result<(), Enco
 fn file_segment(slice: FetchSlice) -> Segment {
     let fd = slice.file.raw_fd().unwrap_or(-1);
     Segment::File(FileRange {
-        file: Arc::new(SendFile(slice.file, fd)),
+        file: Arc::new(SendFile { fd, _file: slice.file }),
         position: slice.position,
         len: slice.len,
     })

@@ -10,7 +10,11 @@ use super::now;
 use crate::request::{Answer, RequestContext};
 use crate::state::Broker;
 
-pub fn handle(b: &Arc<Broker>, ctx: &RequestContext, request: AddOffsetsToTxnRequest) -> Answer<AddOffsetsToTxnResponse> {
+pub fn handle(
+    b: &Arc<Broker>,
+    ctx: &RequestContext,
+    request: AddOffsetsToTxnRequest,
+) -> Answer<AddOffsetsToTxnResponse> {
     let failed = |code: ErrorCode| AddOffsetsToTxnResponse { error_code: code.code(), ..Default::default() };
     let Some(offsets_partition) = b.groups.partition_of(b, &request.group_id) else {
         crate::controller::auto_create(b, vec![crate::topics::CONSUMER_OFFSETS.into()]);

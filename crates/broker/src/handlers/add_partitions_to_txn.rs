@@ -44,7 +44,10 @@ pub fn handle(
             }
             let id = transaction.transactional_id.clone();
             let fallback = refused(&transaction, &BTreeSet::new());
-            Ok((fallback, b.transactions.request(b, &id, TxnRequest::AddPartitionsToTxn(transaction), version)))
+            Ok((
+                fallback,
+                b.transactions.request(b, &id, TxnRequest::AddPartitionsToTxn(transaction), version),
+            ))
         })
         .collect();
     Answer::later(async move {
@@ -62,14 +65,22 @@ pub fn handle(
             return AddPartitionsToTxnResponse { results_by_transaction: results, ..Default::default() };
         }
         AddPartitionsToTxnResponse {
-            results_by_topic_v3_and_below: results.into_iter().next().map(|r| r.topic_results).unwrap_or_default(),
+            results_by_topic_v3_and_below: results
+                .into_iter()
+                .next()
+                .map(|r| r.topic_results)
+                .unwrap_or_default(),
             ..Default::default()
         }
     })
 }
 
-fn unknown_partitions(image: &MetadataImage, transaction: &AddPartitionsToTxnTransaction) -> BTreeSet<(Str, i32)> {
-    let exists = |topic: &str, index: i32| image.topics.by_name(topic).is_some_and(|t| t.partition(index).is_some());
+fn unknown_partitions(
+    image: &MetadataImage,
+    transaction: &AddPartitionsToTxnTransaction,
+) -> BTreeSet<(Str, i32)> {
+    let exists =
+        |topic: &str, index: i32| image.topics.by_name(topic).is_some_and(|t| t.partition(index).is_some());
     transaction
         .topics
         .iter()
@@ -78,7 +89,10 @@ fn unknown_partitions(image: &MetadataImage, transaction: &AddPartitionsToTxnTra
         .collect()
 }
 
-fn refused(transaction: &AddPartitionsToTxnTransaction, unknown: &BTreeSet<(Str, i32)>) -> AddPartitionsToTxnResult {
+fn refused(
+    transaction: &AddPartitionsToTxnTransaction,
+    unknown: &BTreeSet<(Str, i32)>,
+) -> AddPartitionsToTxnResult {
     AddPartitionsToTxnResult {
         transactional_id: transaction.transactional_id.clone(),
         topic_results: transaction

@@ -17,7 +17,11 @@ use crate::state::Broker;
 
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-pub fn handle(b: &Arc<Broker>, ctx: &RequestContext, request: AlterConfigsRequest) -> Answer<AlterConfigsResponse> {
+pub fn handle(
+    b: &Arc<Broker>,
+    ctx: &RequestContext,
+    request: AlterConfigsRequest,
+) -> Answer<AlterConfigsResponse> {
     let verdicts = preprocess_legacy(&b.config.load(), &request);
     let mut results: Vec<Option<AlterConfigsResourceResponse>> = Vec::with_capacity(verdicts.len());
     let mut forward = Vec::new();
@@ -40,7 +44,11 @@ pub fn handle(b: &Arc<Broker>, ctx: &RequestContext, request: AlterConfigsReques
     if forward.is_empty() {
         return now(merge(results, Vec::new()));
     }
-    let request = AlterConfigsRequest { resources: forward, validate_only: request.validate_only, ..Default::default() };
+    let request = AlterConfigsRequest {
+        resources: forward,
+        validate_only: request.validate_only,
+        ..Default::default()
+    };
     let b = Arc::clone(b);
     let ctx = ctx.clone();
     Answer::later(async move {

@@ -3,9 +3,7 @@
 use std::sync::Arc;
 
 use ottla_net::Reply;
-use ottla_protocol::messages::api_versions_response::{
-    ApiVersion, FinalizedFeatureKey, SupportedFeatureKey,
-};
+use ottla_protocol::messages::api_versions_response::{ApiVersion, FinalizedFeatureKey, SupportedFeatureKey};
 use ottla_protocol::messages::{ApiVersionsRequest, ApiVersionsResponse};
 use ottla_protocol::types::Str;
 use ottla_protocol::wire::{Message, Reader};
@@ -15,8 +13,15 @@ use super::{now, served_versions};
 use crate::request::{Answer, RequestContext, reply};
 use crate::state::Broker;
 
-pub fn handle(b: &Arc<Broker>, ctx: &RequestContext, request: ApiVersionsRequest) -> Answer<ApiVersionsResponse> {
-    if ctx.version >= 3 && !(is_software_text(&request.client_software_name) && is_software_text(&request.client_software_version)) {
+pub fn handle(
+    b: &Arc<Broker>,
+    ctx: &RequestContext,
+    request: ApiVersionsRequest,
+) -> Answer<ApiVersionsResponse> {
+    if ctx.version >= 3
+        && !(is_software_text(&request.client_software_name)
+            && is_software_text(&request.client_software_version))
+    {
         return now(error(ErrorCode::InvalidRequest));
     }
     if let Some(code) = mismatch(b, &request) {
@@ -57,7 +62,12 @@ fn response(b: &Broker, version: i16) -> ApiVersionsResponse {
             let (min, max) = served_versions(api.key, unstable)?;
             // librdkafka takes a broker whose Produce does not start at 0 for one without any (KAFKA-18659).
             let min = if api.key == ApiKey::Produce { 0 } else { min };
-            Some(ApiVersion { api_key: api.key.code(), min_version: min, max_version: max, ..Default::default() })
+            Some(ApiVersion {
+                api_key: api.key.code(),
+                min_version: min,
+                max_version: max,
+                ..Default::default()
+            })
         })
         .collect();
     let image = b.image.load();
@@ -93,8 +103,10 @@ fn response(b: &Broker, version: i16) -> ApiVersionsResponse {
 /// The software that a client says it is, from an ApiVersions request of version 3 or later.
 pub fn client_software(mut body: Reader, version: i16) -> Option<(Str, Str)> {
     let request = ApiVersionsRequest::decode(&mut body, version).ok()?;
-    (version >= 3 && is_software_text(&request.client_software_name) && is_software_text(&request.client_software_version))
-        .then(|| (request.client_software_name.detached(), request.client_software_version.detached()))
+    (version >= 3
+        && is_software_text(&request.client_software_name)
+        && is_software_text(&request.client_software_version))
+    .then(|| (request.client_software_name.detached(), request.client_software_version.detached()))
 }
 
 /// `[a-zA-Z0-9](?:[a-zA-Z0-9\-.]*[a-zA-Z0-9])?`

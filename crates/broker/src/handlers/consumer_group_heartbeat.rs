@@ -9,13 +9,21 @@ use ottla_protocol::messages::{ConsumerGroupHeartbeatRequest, ConsumerGroupHeart
 use crate::request::{Answer, RequestContext};
 use crate::state::Broker;
 
-pub fn handle(b: &Arc<Broker>, ctx: &RequestContext, request: ConsumerGroupHeartbeatRequest) -> Answer<ConsumerGroupHeartbeatResponse> {
+pub fn handle(
+    b: &Arc<Broker>,
+    ctx: &RequestContext,
+    request: ConsumerGroupHeartbeatRequest,
+) -> Answer<ConsumerGroupHeartbeatResponse> {
     let group_id = request.group_id.clone();
-    let waiting = b.groups.request(b, &group_id, GroupRequest::ConsumerGroupHeartbeat(request), ctx.for_coordinator());
+    let waiting =
+        b.groups.request(b, &group_id, GroupRequest::ConsumerGroupHeartbeat(request), ctx.for_coordinator());
     Answer::later(async move {
         match waiting.await {
             GroupResponse::ConsumerGroupHeartbeat(response) => response,
-            _ => ConsumerGroupHeartbeatResponse { error_code: ErrorCode::UnknownServerError.code(), ..Default::default() },
+            _ => ConsumerGroupHeartbeatResponse {
+                error_code: ErrorCode::UnknownServerError.code(),
+                ..Default::default()
+            },
         }
     })
 }

@@ -8,7 +8,11 @@ use ottla_protocol::messages::{DeleteGroupsRequest, DeleteGroupsResponse};
 use crate::request::{Answer, RequestContext};
 use crate::state::Broker;
 
-pub fn handle(b: &Arc<Broker>, ctx: &RequestContext, request: DeleteGroupsRequest) -> Answer<DeleteGroupsResponse> {
+pub fn handle(
+    b: &Arc<Broker>,
+    ctx: &RequestContext,
+    request: DeleteGroupsRequest,
+) -> Answer<DeleteGroupsResponse> {
     let waiting = b.groups.request_by_shard(b, request.groups_names, &ctx.for_coordinator(), |group_ids| {
         GroupRequest::DeleteGroups { group_ids }
     });

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use ottla_protocol::ErrorCode;
-use ottla_protocol::messages::delete_records_response::{DeleteRecordsPartitionResult, DeleteRecordsTopicResult};
+use ottla_protocol::messages::delete_records_response::{
+    DeleteRecordsPartitionResult, DeleteRecordsTopicResult,
+};
 use ottla_protocol::messages::{DeleteRecordsRequest, DeleteRecordsResponse};
 use ottla_protocol::types::Str;
 
@@ -15,7 +17,11 @@ use crate::topics::is_internal;
 /// Low watermark of a partition that was not touched.
 const INVALID_LOW_WATERMARK: i64 = -1;
 
-pub fn handle(b: &Arc<Broker>, ctx: &RequestContext, request: DeleteRecordsRequest) -> Answer<DeleteRecordsResponse> {
+pub fn handle(
+    b: &Arc<Broker>,
+    ctx: &RequestContext,
+    request: DeleteRecordsRequest,
+) -> Answer<DeleteRecordsResponse> {
     let topics = request
         .topics
         .into_iter()

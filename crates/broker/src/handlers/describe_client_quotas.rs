@@ -9,7 +9,11 @@ use super::now;
 use crate::request::{Answer, RequestContext};
 use crate::state::Broker;
 
-pub fn handle(b: &Arc<Broker>, _: &RequestContext, request: DescribeClientQuotasRequest) -> Answer<DescribeClientQuotasResponse> {
+pub fn handle(
+    b: &Arc<Broker>,
+    _: &RequestContext,
+    request: DescribeClientQuotasRequest,
+) -> Answer<DescribeClientQuotasResponse> {
     let image = b.image.load();
     now(describe::describe_client_quotas(&image.client_quotas, &request))
 }

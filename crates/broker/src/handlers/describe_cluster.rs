@@ -15,7 +15,11 @@ use crate::topics::operations;
 /// `EndpointType` of the request: brokers.
 const BROKERS: i8 = 1;
 
-pub fn handle(b: &Arc<Broker>, ctx: &RequestContext, request: DescribeClusterRequest) -> Answer<DescribeClusterResponse> {
+pub fn handle(
+    b: &Arc<Broker>,
+    ctx: &RequestContext,
+    request: DescribeClusterRequest,
+) -> Answer<DescribeClusterResponse> {
     if ctx.version >= 1 && request.endpoint_type != BROKERS {
         let (code, message) = if request.endpoint_type == 2 {
             (

@@ -9,10 +9,15 @@ use super::now;
 use crate::request::{Answer, RequestContext};
 use crate::state::Broker;
 
-pub fn handle(b: &Arc<Broker>, _: &RequestContext, request: DescribeConfigsRequest) -> Answer<DescribeConfigsResponse> {
+pub fn handle(
+    b: &Arc<Broker>,
+    _: &RequestContext,
+    request: DescribeConfigsRequest,
+) -> Answer<DescribeConfigsResponse> {
     let image = b.image.load();
     let current = b.config.load();
     let loggers = b.loggers.levels();
-    let view = BrokerView { static_config: &b.static_config, current: &current, image: &image, loggers: &loggers };
+    let view =
+        BrokerView { static_config: &b.static_config, current: &current, image: &image, loggers: &loggers };
     now(describe::describe_configs(&view, &request))
 }

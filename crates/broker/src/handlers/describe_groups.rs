@@ -9,7 +9,11 @@ use crate::request::{Answer, RequestContext};
 use crate::state::Broker;
 use crate::topics::operations;
 
-pub fn handle(b: &Arc<Broker>, ctx: &RequestContext, request: DescribeGroupsRequest) -> Answer<DescribeGroupsResponse> {
+pub fn handle(
+    b: &Arc<Broker>,
+    ctx: &RequestContext,
+    request: DescribeGroupsRequest,
+) -> Answer<DescribeGroupsResponse> {
     let with_operations = request.include_authorized_operations;
     let waiting = b.groups.request_by_shard(b, request.groups, &ctx.for_coordinator(), |group_ids| {
         GroupRequest::DescribeGroups { group_ids }

@@ -14,7 +14,11 @@ use super::now;
 use crate::request::{Answer, RequestContext};
 use crate::state::Broker;
 
-pub fn handle(b: &Arc<Broker>, _: &RequestContext, request: DescribeLogDirsRequest) -> Answer<DescribeLogDirsResponse> {
+pub fn handle(
+    b: &Arc<Broker>,
+    _: &RequestContext,
+    request: DescribeLogDirsRequest,
+) -> Answer<DescribeLogDirsResponse> {
     let wanted = |topic: &str, index: i32| match &request.topics {
         None => true,
         Some(topics) => topics.iter().any(|t| *t.topic == *topic && t.partitions.contains(&index)),

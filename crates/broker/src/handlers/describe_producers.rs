@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use ottla_protocol::ErrorCode;
-use ottla_protocol::messages::describe_producers_response::{PartitionResponse, ProducerState, TopicResponse};
+use ottla_protocol::messages::describe_producers_response::{
+    PartitionResponse, ProducerState, TopicResponse,
+};
 use ottla_protocol::messages::{DescribeProducersRequest, DescribeProducersResponse};
 use ottla_protocol::types::Str;
 
@@ -11,7 +13,11 @@ use super::now;
 use crate::request::{Answer, RequestContext};
 use crate::state::Broker;
 
-pub fn handle(b: &Arc<Broker>, _: &RequestContext, request: DescribeProducersRequest) -> Answer<DescribeProducersResponse> {
+pub fn handle(
+    b: &Arc<Broker>,
+    _: &RequestContext,
+    request: DescribeProducersRequest,
+) -> Answer<DescribeProducersResponse> {
     let image = b.image.load();
     let topics = request
         .topics
@@ -24,7 +30,8 @@ pub fn handle(b: &Arc<Broker>, _: &RequestContext, request: DescribeProducersReq
                     Err(code) => PartitionResponse {
                         partition_index: index,
                         error_code: code.code(),
-                        error_message: (code != ErrorCode::UnknownTopicOrPartition).then(|| Str::from_static(code.message())),
+                        error_message: (code != ErrorCode::UnknownTopicOrPartition)
+                            .then(|| Str::from_static(code.message())),
                         ..Default::default()
                     },
                     Ok(partition) => PartitionResponse {

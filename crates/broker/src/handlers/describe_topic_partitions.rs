@@ -52,14 +52,16 @@ pub fn handle(
         let Some(topic) = image.topics.by_name(&name) else {
             if !everything {
                 let valid = is_valid_name(&name);
-                let code = if valid { ErrorCode::UnknownTopicOrPartition } else { ErrorCode::InvalidTopicException };
+                let code =
+                    if valid { ErrorCode::UnknownTopicOrPartition } else { ErrorCode::InvalidTopicException };
                 response.topics.push(failed(name, code));
             }
             continue;
         };
         let from = if name == first_topic { first_partition } else { 0 };
         if room == 0 {
-            response.next_cursor = Some(Cursor { topic_name: name, partition_index: from, ..Default::default() });
+            response.next_cursor =
+                Some(Cursor { topic_name: name, partition_index: from, ..Default::default() });
             break;
         }
         let listener = &*ctx.peer.listener;
@@ -70,7 +72,8 @@ pub fn handle(
         described.topic_authorized_operations = operations::TOPIC;
         response.topics.push(described);
         if more {
-            response.next_cursor = Some(Cursor { topic_name: name, partition_index: next, ..Default::default() });
+            response.next_cursor =
+                Some(Cursor { topic_name: name, partition_index: next, ..Default::default() });
             break;
         }
     }
@@ -94,8 +97,7 @@ fn describe(
     room: usize,
 ) -> DescribeTopicPartitionsResponseTopic {
     let partition = |id: i32, p: &PartitionRegistration| {
-        let reachable =
-            image.cluster.active_broker(p.leader).is_some_and(|b| b.endpoint(listener).is_some());
+        let reachable = image.cluster.active_broker(p.leader).is_some_and(|b| b.endpoint(listener).is_some());
         DescribeTopicPartitionsResponsePartition {
             error_code: if reachable { 0 } else { ErrorCode::LeaderNotAvailable.code() },
             partition_index: id,

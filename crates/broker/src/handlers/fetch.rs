@@ -80,14 +80,16 @@ fn begin(b: &Arc<Broker>, ctx: RequestContext, request: FetchRequest) -> Result<
         .collect();
     let (session_id, epoch) =
         if ctx.version >= 7 { (request.session_id, request.session_epoch) } else { (0, -1) };
-    let session = SessionRequest { session_id, epoch, uses_topic_ids: by_id, privileged: false, targets, forgotten };
+    let session =
+        SessionRequest { session_id, epoch, uses_topic_ids: by_id, privileged: false, targets, forgotten };
     drop(image);
     let (session_id, incremental, targets) = match b.fetch_sessions.begin(session, wall_clock_ms()) {
         Ok(Begun::Sessionless { targets }) => (0, false, targets),
         Ok(Begun::Full { session_id, targets }) => (session_id, false, targets),
         Ok(Begun::Incremental { session_id, targets }) => (session_id, true, targets),
         Err(error) => {
-            let head = FetchHead { version: ctx.version, correlation_id: ctx.correlation_id, error, session_id: 0 };
+            let head =
+                FetchHead { version: ctx.version, correlation_id: ctx.correlation_id, error, session_id: 0 };
             count_done(&b.metrics, &ctx);
             return Err(match encode(&head, &mut [], &[]) {
                 Ok(response) => Reply::Now(response),
@@ -101,7 +103,11 @@ fn begin(b: &Arc<Broker>, ctx: RequestContext, request: FetchRequest) -> Result<
         targets,
         session_id,
         incremental,
-        isolation: if request.isolation_level == 1 { FetchIsolation::TxnCommitted } else { FetchIsolation::HighWatermark },
+        isolation: if request.isolation_level == 1 {
+            FetchIsolation::TxnCommitted
+        } else {
+            FetchIsolation::HighWatermark
+        },
         limits: ReadLimits { max_bytes: max, min_bytes: (request.min_bytes.max(0) as usize).min(max) },
         ctx,
     })
@@ -134,8 +140,7 @@ impl Fetch {
             let moved = data.iter().any(|d| {
                 d.partition.as_ref().is_some_and(|p| p.bound(self.isolation) != d.bound || p.is_gone())
             });
-            let timed_out =
-                !moved && tokio::time::timeout_at(deadline, waiter.enough()).await.is_err();
+            let timed_out = !moved && tokio::time::timeout_at(deadline, waiter.enough()).await.is_err();
             drop(registered);
             data = self.read();
             if timed_out || self.is_enough(&data) || Instant::now() >= deadline {
@@ -190,7 +195,8 @@ fn leader_endpoints(
     ctx: &RequestContext,
     entries: &[(PartitionKey, PartitionData)],
 ) -> Vec<NodeEndpoint> {
-    let mut leaders: Vec<i32> = entries.iter().filter_map(|(_, d)| d.current_leader.map(|(id, _)| id)).collect();
+    let mut leaders: Vec<i32> =
+        entries.iter().filter_map(|(_, d)| d.current_leader.map(|(id, _)| id)).collect();
     if leaders.is_empty() || ctx.version < 16 {
         return Vec::new();
     }
@@ -202,7 +208,13 @@ fn leader_endpoints(
         .filter_map(|id| {
             let node = image.cluster.active_broker(id)?;
             let (host, port) = address(node, &ctx.peer.listener)?;
-            Some(NodeEndpoint { node_id: id, host: host.clone(), port, rack: node.rack.clone(), ..Default::default() })
+            Some(NodeEndpoint {
+                node_id: id,
+                host: host.clone(),
+                port,
+                rack: node.rack.clone(),
+                ..Default::default()
+            })
         })
         .collect()
 }

@@ -19,13 +19,20 @@ const TRANSACTION: i8 = 1;
 /// Share groups have their own coordinator, which this broker does not run.
 const SHARE: i8 = 2;
 
-pub fn handle(b: &Arc<Broker>, ctx: &RequestContext, request: FindCoordinatorRequest) -> Answer<FindCoordinatorResponse> {
+pub fn handle(
+    b: &Arc<Broker>,
+    ctx: &RequestContext,
+    request: FindCoordinatorRequest,
+) -> Answer<FindCoordinatorResponse> {
     if ctx.version < 4 {
         let found = find(b, ctx, request.key_type, request.key);
         count_error(&b.metrics, ctx, ErrorCode::from_code(found.error_code));
         return now(FindCoordinatorResponse {
             error_code: found.error_code,
-            error_message: found.error_message.or(Some(Str::from_static("NONE"))).filter(|_| ctx.version >= 1),
+            error_message: found
+                .error_message
+                .or(Some(Str::from_static("NONE")))
+                .filter(|_| ctx.version >= 1),
             node_id: found.node_id,
             host: found.host,
             port: found.port,

@@ -44,8 +44,11 @@ pub fn handle(
     if forward.is_empty() {
         return now(merge(results, Vec::new()));
     }
-    let request =
-        IncrementalAlterConfigsRequest { resources: forward, validate_only: request.validate_only, ..Default::default() };
+    let request = IncrementalAlterConfigsRequest {
+        resources: forward,
+        validate_only: request.validate_only,
+        ..Default::default()
+    };
     let b = Arc::clone(b);
     let ctx = ctx.clone();
     Answer::later(async move {
@@ -83,7 +86,11 @@ fn merge(
 }
 
 /// Source: Kafka `RuntimeLoggerManager`.
-fn set_levels(loggers: &Loggers, resource: &AlterConfigsResource, validate_only: bool) -> Result<(), ApiError> {
+fn set_levels(
+    loggers: &Loggers,
+    resource: &AlterConfigsResource,
+    validate_only: bool,
+) -> Result<(), ApiError> {
     for config in &resource.configs {
         let name = &*config.name;
         match config.config_operation {
@@ -92,7 +99,9 @@ fn set_levels(loggers: &Loggers, resource: &AlterConfigsResource, validate_only:
                 if !Loggers::is_level(level) {
                     return Err(ApiError::new(
                         ErrorCode::InvalidConfig,
-                        format!("Cannot set the log level of {name} to {level} as it is not a supported log level. Valid log levels are DEBUG, ERROR, FATAL, INFO, TRACE, WARN"),
+                        format!(
+                            "Cannot set the log level of {name} to {level} as it is not a supported log level. Valid log levels are DEBUG, ERROR, FATAL, INFO, TRACE, WARN"
+                        ),
                     ));
                 }
             }
@@ -106,7 +115,10 @@ fn set_levels(loggers: &Loggers, resource: &AlterConfigsResource, validate_only:
             other => {
                 return Err(ApiError::new(
                     ErrorCode::InvalidRequest,
-                    format!("{} operation is not allowed for the BROKER_LOGGER resource", operation_name(other)),
+                    format!(
+                        "{} operation is not allowed for the BROKER_LOGGER resource",
+                        operation_name(other)
+                    ),
                 ));
             }
         }

@@ -10,14 +10,20 @@ use crate::coordinators::ProducerIdBlocks;
 use crate::request::{Answer, RequestContext};
 use crate::state::Broker;
 
-pub fn handle(b: &Arc<Broker>, ctx: &RequestContext, request: InitProducerIdRequest) -> Answer<InitProducerIdResponse> {
+pub fn handle(
+    b: &Arc<Broker>,
+    ctx: &RequestContext,
+    request: InitProducerIdRequest,
+) -> Answer<InitProducerIdResponse> {
     let b = Arc::clone(b);
     let version = ctx.version;
     Answer::later(async move {
         b.transactions.producer_ids.ready(&b).await;
         let Some(transactional_id) = request.transactional_id.clone() else {
             return match ProducerIdBlocks(&b).next_producer_id() {
-                Ok(producer_id) => InitProducerIdResponse { producer_id, producer_epoch: 0, ..Default::default() },
+                Ok(producer_id) => {
+                    InitProducerIdResponse { producer_id, producer_epoch: 0, ..Default::default() }
+                }
                 Err(code) => failed(code),
             };
         };
@@ -30,5 +36,10 @@ pub fn handle(b: &Arc<Broker>, ctx: &RequestContext, request: InitProducerIdRequ
 }
 
 fn failed(code: ErrorCode) -> InitProducerIdResponse {
-    InitProducerIdResponse { error_code: code.code(), producer_id: -1, producer_epoch: -1, ..Default::default() }
+    InitProducerIdResponse {
+        error_code: code.code(),
+        producer_id: -1,
+        producer_epoch: -1,
+        ..Default::default()
+    }
 }

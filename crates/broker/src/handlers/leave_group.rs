@@ -9,7 +9,11 @@ use ottla_protocol::messages::{LeaveGroupRequest, LeaveGroupResponse};
 use crate::request::{Answer, RequestContext};
 use crate::state::Broker;
 
-pub fn handle(b: &Arc<Broker>, ctx: &RequestContext, request: LeaveGroupRequest) -> Answer<LeaveGroupResponse> {
+pub fn handle(
+    b: &Arc<Broker>,
+    ctx: &RequestContext,
+    request: LeaveGroupRequest,
+) -> Answer<LeaveGroupResponse> {
     let group_id = request.group_id.clone();
     let waiting = b.groups.request(b, &group_id, GroupRequest::LeaveGroup(request), ctx.for_coordinator());
     let version = ctx.version;
@@ -25,7 +29,9 @@ pub fn handle(b: &Arc<Broker>, ctx: &RequestContext, request: LeaveGroupRequest)
                 }
                 response
             }
-            _ => LeaveGroupResponse { error_code: ErrorCode::UnknownServerError.code(), ..Default::default() },
+            _ => {
+                LeaveGroupResponse { error_code: ErrorCode::UnknownServerError.code(), ..Default::default() }
+            }
         }
     })
 }

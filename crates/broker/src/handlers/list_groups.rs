@@ -8,7 +8,11 @@ use ottla_protocol::messages::{ListGroupsRequest, ListGroupsResponse};
 use crate::request::{Answer, RequestContext};
 use crate::state::Broker;
 
-pub fn handle(b: &Arc<Broker>, ctx: &RequestContext, request: ListGroupsRequest) -> Answer<ListGroupsResponse> {
+pub fn handle(
+    b: &Arc<Broker>,
+    ctx: &RequestContext,
+    request: ListGroupsRequest,
+) -> Answer<ListGroupsResponse> {
     let waiting = b.groups.request_all(&ctx.for_coordinator(), move || GroupRequest::ListGroups {
         states_filter: request.states_filter.clone(),
         types_filter: request.types_filter.clone(),

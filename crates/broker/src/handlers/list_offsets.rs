@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use ottla_protocol::ErrorCode;
 use ottla_protocol::messages::list_offsets_request::ListOffsetsPartition;
-use ottla_protocol::messages::list_offsets_response::{ListOffsetsPartitionResponse, ListOffsetsTopicResponse};
+use ottla_protocol::messages::list_offsets_response::{
+    ListOffsetsPartitionResponse, ListOffsetsTopicResponse,
+};
 use ottla_protocol::messages::{ListOffsetsRequest, ListOffsetsResponse};
 use ottla_protocol::types::Str;
 use ottla_storage::log::FetchIsolation;
@@ -20,7 +22,11 @@ const EARLIEST_LOCAL: i64 = -4;
 const LATEST_TIERED: i64 = -5;
 const EARLIEST_PENDING_UPLOAD: i64 = -6;
 
-pub fn handle(b: &Arc<Broker>, ctx: &RequestContext, request: ListOffsetsRequest) -> Answer<ListOffsetsResponse> {
+pub fn handle(
+    b: &Arc<Broker>,
+    ctx: &RequestContext,
+    request: ListOffsetsRequest,
+) -> Answer<ListOffsetsResponse> {
     let mut seen = std::collections::BTreeSet::new();
     let mut twice = std::collections::BTreeSet::new();
     for topic in &request.topics {
@@ -30,8 +36,11 @@ pub fn handle(b: &Arc<Broker>, ctx: &RequestContext, request: ListOffsetsRequest
             }
         }
     }
-    let isolation =
-        if request.isolation_level == 1 { FetchIsolation::TxnCommitted } else { FetchIsolation::HighWatermark };
+    let isolation = if request.isolation_level == 1 {
+        FetchIsolation::TxnCommitted
+    } else {
+        FetchIsolation::HighWatermark
+    };
     let topics = request
         .topics
         .into_iter()
@@ -120,5 +129,9 @@ fn find(
         MAX_TIMESTAMP => log.max_timestamp_offset().map_err(failed)?.filter(|f| f.offset < bound),
         timestamp => log.offset_for_timestamp(timestamp).map_err(failed)?.filter(|f| f.offset < bound),
     };
-    Ok(found.map(|f| Found { timestamp: f.timestamp, offset: f.offset, leader_epoch: f.leader_epoch.unwrap_or(-1) }))
+    Ok(found.map(|f| Found {
+        timestamp: f.timestamp,
+        offset: f.offset,
+        leader_epoch: f.leader_epoch.unwrap_or(-1),
+    }))
 }

@@ -8,7 +8,11 @@ use ottla_protocol::messages::{ListTransactionsRequest, ListTransactionsResponse
 use crate::request::{Answer, RequestContext};
 use crate::state::Broker;
 
-pub fn handle(b: &Arc<Broker>, ctx: &RequestContext, request: ListTransactionsRequest) -> Answer<ListTransactionsResponse> {
+pub fn handle(
+    b: &Arc<Broker>,
+    ctx: &RequestContext,
+    request: ListTransactionsRequest,
+) -> Answer<ListTransactionsResponse> {
     let waiting = b.transactions.request_all(TxnRequest::ListTransactions(request), ctx.version);
     Answer::later(async move {
         let mut response = ListTransactionsResponse::default();

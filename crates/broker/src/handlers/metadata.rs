@@ -19,7 +19,12 @@ use crate::topics::{alive_brokers, is_internal, is_valid_name, operations};
 pub fn handle(b: &Arc<Broker>, ctx: &RequestContext, request: MetadataRequest) -> Answer<MetadataResponse> {
     let image = b.image.load_full();
     let listener = &*ctx.peer.listener;
-    let view = View { image: &image, listener, version: ctx.version, with_operations: request.include_topic_authorized_operations };
+    let view = View {
+        image: &image,
+        listener,
+        version: ctx.version,
+        with_operations: request.include_topic_authorized_operations,
+    };
     let mut response = MetadataResponse {
         brokers: alive_brokers(&image, listener)
             .filter_map(|broker| {

@@ -7,7 +7,9 @@ use ottla_coordinator::group::{GroupRequest, GroupResponse};
 use ottla_metadata::image::MetadataImage;
 use ottla_protocol::ErrorCode;
 use ottla_protocol::messages::offset_commit_request::OffsetCommitRequestTopic;
-use ottla_protocol::messages::offset_commit_response::{OffsetCommitResponsePartition, OffsetCommitResponseTopic};
+use ottla_protocol::messages::offset_commit_response::{
+    OffsetCommitResponsePartition, OffsetCommitResponseTopic,
+};
 use ottla_protocol::messages::{OffsetCommitRequest, OffsetCommitResponse};
 use ottla_protocol::types::Str;
 
@@ -15,7 +17,11 @@ use super::now;
 use crate::request::{Answer, RequestContext};
 use crate::state::Broker;
 
-pub fn handle(b: &Arc<Broker>, ctx: &RequestContext, mut request: OffsetCommitRequest) -> Answer<OffsetCommitResponse> {
+pub fn handle(
+    b: &Arc<Broker>,
+    ctx: &RequestContext,
+    mut request: OffsetCommitRequest,
+) -> Answer<OffsetCommitResponse> {
     b.metrics.offset_commits.inc();
     let by_id = ctx.version >= 10;
     let image = b.image.load_full();

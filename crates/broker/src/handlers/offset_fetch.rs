@@ -7,8 +7,8 @@ use ottla_metadata::image::MetadataImage;
 use ottla_protocol::ErrorCode;
 use ottla_protocol::messages::offset_fetch_request::{OffsetFetchRequestGroup, OffsetFetchRequestTopics};
 use ottla_protocol::messages::offset_fetch_response::{
-    OffsetFetchResponseGroup, OffsetFetchResponsePartition, OffsetFetchResponsePartitions, OffsetFetchResponseTopic,
-    OffsetFetchResponseTopics,
+    OffsetFetchResponseGroup, OffsetFetchResponsePartition, OffsetFetchResponsePartitions,
+    OffsetFetchResponseTopic, OffsetFetchResponseTopics,
 };
 use ottla_protocol::messages::{OffsetFetchRequest, OffsetFetchResponse};
 use ottla_protocol::types::Str;
@@ -16,7 +16,11 @@ use ottla_protocol::types::Str;
 use crate::request::{Answer, RequestContext};
 use crate::state::Broker;
 
-pub fn handle(b: &Arc<Broker>, ctx: &RequestContext, request: OffsetFetchRequest) -> Answer<OffsetFetchResponse> {
+pub fn handle(
+    b: &Arc<Broker>,
+    ctx: &RequestContext,
+    request: OffsetFetchRequest,
+) -> Answer<OffsetFetchResponse> {
     let version = ctx.version;
     let groups = if version >= 8 { request.groups } else { vec![single_group(&request)] };
     let image = b.image.load_full();
@@ -45,7 +49,11 @@ pub fn handle(b: &Arc<Broker>, ctx: &RequestContext, request: OffsetFetchRequest
             }
             groups.push(group);
         }
-        if version >= 8 { OffsetFetchResponse { groups, ..Default::default() } } else { single(groups, version) }
+        if version >= 8 {
+            OffsetFetchResponse { groups, ..Default::default() }
+        } else {
+            single(groups, version)
+        }
     })
 }
 
@@ -99,7 +107,11 @@ fn name_topics(image: &MetadataImage, group: &mut OffsetFetchRequestGroup) -> Ve
 }
 
 /// Version 10 speaks of topics by id alone; offsets of topics that are gone are left out.
-fn by_id(image: &MetadataImage, group: &mut OffsetFetchResponseGroup, unknown: Vec<OffsetFetchResponseTopics>) {
+fn by_id(
+    image: &MetadataImage,
+    group: &mut OffsetFetchResponseGroup,
+    unknown: Vec<OffsetFetchResponseTopics>,
+) {
     group.topics.retain_mut(|topic| {
         if topic.topic_id.is_zero() {
             topic.topic_id = image.topics.id_of(&topic.name).unwrap_or_default();

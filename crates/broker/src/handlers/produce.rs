@@ -89,7 +89,12 @@ fn finish(b: &Arc<Broker>, ctx: &RequestContext, acks: i16, response: ProduceRes
     }
 }
 
-fn append_all(b: &Arc<Broker>, ctx: &RequestContext, request: ProduceRequest, guards: &Guards) -> ProduceResponse {
+fn append_all(
+    b: &Arc<Broker>,
+    ctx: &RequestContext,
+    request: ProduceRequest,
+    guards: &Guards,
+) -> ProduceResponse {
     let now_ms = wall_clock_ms();
     let produce = Produce {
         broker: b,
@@ -102,11 +107,7 @@ fn append_all(b: &Arc<Broker>, ctx: &RequestContext, request: ProduceRequest, gu
     };
     b.metrics.all_topics.total_produce_requests.inc();
     let mut leaders = Vec::new();
-    let responses = request
-        .topic_data
-        .into_iter()
-        .map(|topic| produce.topic(topic, &mut leaders))
-        .collect();
+    let responses = request.topic_data.into_iter().map(|topic| produce.topic(topic, &mut leaders)).collect();
     ProduceResponse { responses, node_endpoints: produce.endpoints(leaders), ..Default::default() }
 }
 
@@ -137,7 +138,11 @@ struct Produce<'a> {
 impl Produce<'_> {
     fn topic(&self, topic: TopicProduceData, leaders: &mut Vec<i32>) -> TopicProduceResponse {
         let by_id = self.ctx.version >= 13;
-        let known = if by_id { self.image.topics.by_id(&topic.topic_id) } else { self.image.topics.by_name(&topic.name) };
+        let known = if by_id {
+            self.image.topics.by_id(&topic.topic_id)
+        } else {
+            self.image.topics.by_name(&topic.name)
+        };
         let missing = if by_id { ErrorCode::UnknownTopicId } else { ErrorCode::UnknownTopicOrPartition };
         let partition_responses = topic
             .partition_data
@@ -164,7 +169,8 @@ impl Produce<'_> {
         topic: &ottla_metadata::image::TopicImage,
         data: PartitionProduceData,
     ) -> Result<(i64, i64, i64), Refused> {
-        validate_produce_request(self.ctx.version, data.records.as_deref()).map_err(|e| self.refused(&e, None))?;
+        validate_produce_request(self.ctx.version, data.records.as_deref())
+            .map_err(|e| self.refused(&e, None))?;
         let records = data.records.unwrap_or_default();
         if !matches!(self.acks, -1..=1) {
             return Err(ErrorCode::InvalidRequiredAcks.into());
@@ -175,8 +181,7 @@ impl Produce<'_> {
                 ..ErrorCode::InvalidTopicException.into()
             });
         }
-        let registration =
-            topic.partition(data.index).ok_or(ErrorCode::UnknownTopicOrPartition)?;
+        let registration = topic.partition(data.index).ok_or(ErrorCode::UnknownTopicOrPartition)?;
         let Some(partition) = self.broker.partitions.get(&topic.id, data.index) else {
             let offline = self.broker.partitions.is_offline(&topic.id, data.index);
             let code = if offline { ErrorCode::KafkaStorageError } else { ErrorCode::NotLeaderOrFollower };
@@ -250,10 +255,11 @@ impl Produce<'_> {
             _ => None,
         };
         let log_start_offset = match code {
-            ErrorCode::InvalidRecord | ErrorCode::InvalidTimestamp | ErrorCode::CorruptMessage
-            | ErrorCode::MessageTooLarge | ErrorCode::RecordListTooLarge => {
-                partition.map_or(-1, Partition::log_start_offset)
-            }
+            ErrorCode::InvalidRecord
+            | ErrorCode::InvalidTimestamp
+            | ErrorCode::CorruptMessage
+            | ErrorCode::MessageTooLarge
+            | ErrorCode::RecordListTooLarge => partition.map_or(-1, Partition::log_start_offset),
             _ => -1,
         };
         Refused { code, message, record_errors, log_start_offset }
@@ -269,7 +275,12 @@ impl Produce<'_> {
         let mut response = PartitionProduceResponse { index, base_offset: -1, ..Default::default() };
         let refused = match result {
             Ok((base_offset, log_append_time_ms, log_start_offset)) => {
-                return PartitionProduceResponse { base_offset, log_append_time_ms, log_start_offset, ..response };
+                return PartitionProduceResponse {
+                    base_offset,
+                    log_append_time_ms,
+                    log_start_offset,
+                    ..response
+                };
             }
             Err(refused) => refused,
         };

@@ -14,7 +14,11 @@ use crate::telemetry::decode_metrics;
 /// Largest payload after decompression, as a multiple of `telemetry.max.bytes`.
 const MAX_EXPANSION: usize = 16;
 
-pub fn handle(b: &Arc<Broker>, _: &RequestContext, request: PushTelemetryRequest) -> Answer<PushTelemetryResponse> {
+pub fn handle(
+    b: &Arc<Broker>,
+    _: &RequestContext,
+    request: PushTelemetryRequest,
+) -> Answer<PushTelemetryResponse> {
     let code = push(b, &request).err().unwrap_or(ErrorCode::None);
     now(PushTelemetryResponse { error_code: code.code(), ..Default::default() })
 }
@@ -24,7 +28,12 @@ fn push(b: &Broker, request: &PushTelemetryRequest) -> Result<(), ErrorCode> {
     if request.client_instance_id.is_zero() {
         return Err(ErrorCode::InvalidRequest);
     }
-    b.telemetry.check_push(request.client_instance_id, request.subscription_id, request.terminating, wall_clock_ms())?;
+    b.telemetry.check_push(
+        request.client_instance_id,
+        request.subscription_id,
+        request.terminating,
+        wall_clock_ms(),
+    )?;
     if request.metrics.len() > max {
         return Err(ErrorCode::TelemetryTooLarge);
     }
@@ -33,7 +42,8 @@ fn push(b: &Broker, request: &PushTelemetryRequest) -> Result<(), ErrorCode> {
     let payload = if codec == Codec::None {
         request.metrics.to_vec()
     } else {
-        decompress(codec, &request.metrics, max.saturating_mul(MAX_EXPANSION)).map_err(|_| ErrorCode::InvalidRecord)?
+        decompress(codec, &request.metrics, max.saturating_mul(MAX_EXPANSION))
+            .map_err(|_| ErrorCode::InvalidRecord)?
     };
     b.metrics.telemetry_pushes.inc();
     b.telemetry.store(request.client_instance_id, decode_metrics(&payload));

@@ -9,7 +9,11 @@ use super::now;
 use crate::request::{Answer, RequestContext};
 use crate::state::Broker;
 
-pub fn handle(_: &Arc<Broker>, _: &RequestContext, _: SaslAuthenticateRequest) -> Answer<SaslAuthenticateResponse> {
+pub fn handle(
+    _: &Arc<Broker>,
+    _: &RequestContext,
+    _: SaslAuthenticateRequest,
+) -> Answer<SaslAuthenticateResponse> {
     now(SaslAuthenticateResponse {
         error_code: ErrorCode::IllegalSaslState.code(),
         error_message: Some("SaslAuthenticate request received after successful authentication".into()),

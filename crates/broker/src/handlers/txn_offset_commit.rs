@@ -75,8 +75,12 @@ pub fn handle(
             }
         };
         let fallback = txn_offset_commit_error(&request, ErrorCode::UnknownServerError);
-        let waiting =
-            b.groups.request_in_transaction(index, GroupRequest::TxnOffsetCommit(request), ctx.for_coordinator(), guard);
+        let waiting = b.groups.request_in_transaction(
+            index,
+            GroupRequest::TxnOffsetCommit(request),
+            ctx.for_coordinator(),
+            guard,
+        );
         let response = match waiting.await {
             GroupResponse::TxnOffsetCommit(response) => response,
             _ => fallback,

@@ -17,7 +17,11 @@ use crate::request::{Answer, RequestContext};
 use crate::state::{Broker, wall_clock_ms};
 use crate::topics::CONSUMER_OFFSETS;
 
-pub fn handle(b: &Arc<Broker>, _: &RequestContext, request: WriteTxnMarkersRequest) -> Answer<WriteTxnMarkersResponse> {
+pub fn handle(
+    b: &Arc<Broker>,
+    _: &RequestContext,
+    request: WriteTxnMarkersRequest,
+) -> Answer<WriteTxnMarkersResponse> {
     let waiting: Vec<_> = request.markers.into_iter().map(|m| (m.producer_id, write(b, m))).collect();
     Answer::later(async move {
         let mut markers = Vec::with_capacity(waiting.len());
@@ -54,8 +58,15 @@ fn write(b: &Arc<Broker>, marker: WritableTxnMarker) -> Vec<(Str, Vec<(i32, Writ
                 .partition_indexes
                 .into_iter()
                 .map(|index| {
-                    let written =
-                        write_marker(b, &topic.name, index, marker.producer_id, marker.producer_epoch, end, version);
+                    let written = write_marker(
+                        b,
+                        &topic.name,
+                        index,
+                        marker.producer_id,
+                        marker.producer_epoch,
+                        end,
+                        version,
+                    );
                     (index, written)
                 })
                 .collect();
@@ -80,7 +91,13 @@ pub fn write_marker(
     let code = match b.partitions.leader(&b.image.load(), topic, index) {
         Err(code) => code,
         Ok(partition) => {
-            match partition.append_marker(wall_clock_ms(), producer_id, producer_epoch, marker, transaction_version) {
+            match partition.append_marker(
+                wall_clock_ms(),
+                producer_id,
+                producer_epoch,
+                marker,
+                transaction_version,
+            ) {
                 Ok(_) => ErrorCode::None,
                 Err(error) => {
                     tracing::warn!(%partition, producer_id, %error, "cannot write the end of a transaction");

@@ -82,10 +82,11 @@ pub fn decode_metrics(payload: &[u8]) -> Vec<DataPoint> {
                 let Some(name) = name.filter(|n| !n.is_empty() && n.len() <= 256) else { continue };
                 // 5 is a gauge, 7 a sum; both hold their points in field 1.
                 let data = messages(metric, 5).chain(messages(metric, 7));
-                out.extend(data.flat_map(|d| messages(d, 1)).filter_map(number).map(|value| DataPoint {
-                    name: name.clone(),
-                    value,
-                }));
+                out.extend(
+                    data.flat_map(|d| messages(d, 1))
+                        .filter_map(number)
+                        .map(|value| DataPoint { name: name.clone(), value }),
+                );
             }
         }
     }

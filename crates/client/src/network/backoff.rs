@@ -27,8 +27,4 @@ impl Backoff {
         let jitter = if getrandom::fill(&mut random).is_ok() { f64::from(random[0]) / 255.0 } else { 0.5 };
         base.mul_f64(0.8 + 0.4 * jitter).min(self.max)
     }
-
-    pub async fn wait(&self, attempt: u32) {
-        tokio::time::sleep(self.delay(attempt)).await;
-    }
 }

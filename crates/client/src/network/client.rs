@@ -450,10 +450,6 @@ impl Client {
         locked(&self.inner.coordinators).remove(&(GROUP, group.to_owned()));
     }
 
-    pub(crate) fn forget_transaction(&self, id: &str) {
-        locked(&self.inner.coordinators).remove(&(TRANSACTION, id.to_owned()));
-    }
-
     /// A connection to any node that answers: known nodes first, then the bootstrap list.
     async fn any(&self, deadline: Instant) -> Result<Connection, ClientError> {
         let open = locked(&self.inner.pool).values().cloned().collect::<Vec<_>>();

@@ -7,6 +7,7 @@ mod request;
 mod view;
 
 pub(crate) use backoff::Backoff;
+pub(crate) use client::Lane;
 pub use client::{Client, Target};
 pub(crate) use connection::Connection;
 pub use connection::VersionRange;

@@ -26,6 +26,8 @@ pub struct LogConfig {
     /// -1 for no limit.
     pub retention_ms: i64,
     pub max_message_bytes: i32,
+    /// Most bytes of one record when decompressed.
+    pub max_decompressed_message_bytes: i32,
     pub index_interval_bytes: i32,
     pub delete_retention_ms: i64,
     pub min_compaction_lag_ms: i64,
@@ -154,6 +156,7 @@ impl LogConfig {
             retention_bytes: v.long("retention.bytes"),
             retention_ms: v.long("retention.ms"),
             max_message_bytes: v.int("max.message.bytes"),
+            max_decompressed_message_bytes: v.int("max.decompressed.message.bytes"),
             index_interval_bytes: v.int("index.interval.bytes"),
             delete_retention_ms: v.long("delete.retention.ms"),
             min_compaction_lag_ms: v.long("min.compaction.lag.ms"),

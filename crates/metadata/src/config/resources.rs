@@ -151,11 +151,8 @@ fn is_balanced(pattern: &str) -> bool {
     let mut chars = pattern.chars();
     while let Some(c) = chars.next() {
         match c {
-            '\\' => {
-                if chars.next().is_none() {
-                    return false;
-                }
-            }
+            '\\' if chars.next().is_none() => return false,
+            '\\' => {}
             '[' => in_class = true,
             ']' => in_class = false,
             '(' if !in_class => depth += 1,

@@ -57,8 +57,8 @@ impl RawConfig {
         let properties = parse_properties(text).map_err(|e| StartError {
             error: ConfigError::Rule(e.to_string()),
             key: None,
-            allowed: String::new(),
-            origin: Some(Origin::File { name: file.to_owned(), line: e.line }),
+            allowed: Box::default(),
+            origin: Some(Box::new(Origin::File { name: file.to_owned(), line: e.line })),
         })?;
         for p in properties {
             let origin = Origin::File { name: file.to_owned(), line: p.line };
@@ -78,8 +78,8 @@ impl RawConfig {
             _ => Err(StartError {
                 error: ConfigError::Rule(format!("Invalid command line properties: {argument}")),
                 key: None,
-                allowed: String::new(),
-                origin: Some(Origin::Override),
+                allowed: Box::default(),
+                origin: Some(Box::new(Origin::Override)),
             }),
         }
     }
@@ -104,8 +104,8 @@ pub struct StartError {
     pub error: ConfigError,
     pub key: Option<String>,
     /// Kafka's notation of the accepted values; empty where any is.
-    pub allowed: String,
-    pub origin: Option<Origin>,
+    pub allowed: Box<str>,
+    pub origin: Option<Box<Origin>>,
 }
 
 impl fmt::Display for StartError {
@@ -416,8 +416,8 @@ fn locate(error: ConfigError, raw: &RawConfig) -> StartError {
             .map(str::to_owned),
     };
     let allowed = named.as_deref().and_then(broker_key).map(valid_values).unwrap_or_default();
-    let origin = named.as_deref().and_then(|k| raw.entries.get(k)).map(|e| e.origin.clone());
-    StartError { error, key: named, allowed, origin }
+    let origin = named.as_deref().and_then(|k| raw.entries.get(k)).map(|e| Box::new(e.origin.clone()));
+    StartError { error, key: named, allowed: allowed.into(), origin }
 }
 
 fn parse_all(
@@ -430,8 +430,8 @@ fn parse_all(
             Some(text) => parse_value(key, text).map_err(|error| StartError {
                 error,
                 key: Some(key.name.to_owned()),
-                allowed: valid_values(key),
-                origin: raw.entries.get(key.name).map(|e| e.origin.clone()),
+                allowed: valid_values(key).into(),
+                origin: raw.entries.get(key.name).map(|e| Box::new(e.origin.clone())),
             })?,
             None => match key.default {
                 ConfigDefault::Required => {
@@ -441,7 +441,7 @@ fn parse_all(
                             key.name
                         )),
                         key: Some(key.name.to_owned()),
-                        allowed: valid_values(key),
+                        allowed: valid_values(key).into(),
                         origin: None,
                     });
                 }
@@ -466,8 +466,8 @@ fn parse_all(
                 parse_value(key, text).map_err(|error| StartError {
                     error,
                     key: Some(name.to_owned()),
-                    allowed: valid_values(key),
-                    origin: Some(entry.origin.clone()),
+                    allowed: valid_values(key).into(),
+                    origin: Some(Box::new(entry.origin.clone())),
                 })?;
                 continue;
             }

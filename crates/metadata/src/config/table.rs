@@ -279,6 +279,7 @@ pub fn topic_synonyms(name: &str) -> &'static [TopicSynonym] {
             S
         }
         "max.message.bytes" => one!("message.max.bytes"),
+        "max.decompressed.message.bytes" => one!("max.decompressed.message.bytes"),
         "index.interval.bytes" => one!("log.index.interval.bytes"),
         "delete.retention.ms" => one!("log.cleaner.delete.retention.ms"),
         "min.compaction.lag.ms" => one!("log.cleaner.min.compaction.lag.ms"),

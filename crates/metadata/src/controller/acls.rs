@@ -232,7 +232,7 @@ impl Controller {
                 operation: f.operation,
                 permission_type: f.permission_type,
             };
-            let mut out = DeleteAclsFilterResult::default();
+            let mut out = DeleteAclsFilterResult { error_message: None, ..Default::default() };
             match valid_acl_enums(&filter) {
                 Err(e) => {
                     out.error_code = e.code.code();
@@ -243,6 +243,7 @@ impl Controller {
                         if filter.matches(e) {
                             removed.insert(*id);
                             out.matching_acls.push(DeleteAclsMatchingAcl {
+                                error_message: None,
                                 resource_type: e.resource_type,
                                 resource_name: e.resource_name.clone(),
                                 pattern_type: e.pattern_type,

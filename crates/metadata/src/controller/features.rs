@@ -99,7 +99,7 @@ impl Controller {
         if request.validate_only {
             records.clear();
         }
-        let mut response = UpdateFeaturesResponse::default();
+        let mut response = UpdateFeaturesResponse { error_message: None, ..Default::default() };
         if ctx.version <= 1 {
             response.results = request
                 .feature_updates

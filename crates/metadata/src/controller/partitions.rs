@@ -81,14 +81,14 @@ impl Controller {
         change.recovery =
             LeaderRecoveryState::from_code(p.leader_recovery_state).ok_or(ErrorCode::InvalidRequest)?;
         let mut new = PartitionRegistration::clone(partition);
-        if let Some(record) = change.build() {
-            if let Record::PartitionChange(r) = &record.record {
-                let elected = r.leader != broker && r.leader != NO_LEADER_CHANGE;
-                new.merge(r);
-                records.push(record);
-                if elected {
-                    return Err(ErrorCode::NewLeaderElected);
-                }
+        if let Some(record) = change.build()
+            && let Record::PartitionChange(r) = &record.record
+        {
+            let elected = r.leader != broker && r.leader != NO_LEADER_CHANGE;
+            new.merge(r);
+            records.push(record);
+            if elected {
+                return Err(ErrorCode::NewLeaderElected);
             }
         }
         Ok(resp::PartitionData {

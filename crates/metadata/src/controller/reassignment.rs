@@ -27,6 +27,7 @@ impl Controller {
         let mut records = Vec::new();
         let mut response = AlterPartitionReassignmentsResponse {
             allow_replication_factor_change: request.allow_replication_factor_change,
+            error_message: None,
             ..Default::default()
         };
         for topic in &request.topics {
@@ -159,7 +160,7 @@ impl Controller {
         &self,
         request: &ListPartitionReassignmentsRequest,
     ) -> ListPartitionReassignmentsResponse {
-        let mut response = ListPartitionReassignmentsResponse::default();
+        let mut response = ListPartitionReassignmentsResponse { error_message: None, ..Default::default() };
         let topics = &self.image().topics;
         let mut list = |topic: &TopicImage, ids: &mut dyn Iterator<Item = i32>| {
             let mut out = OngoingTopicReassignment { name: topic.name.clone(), ..Default::default() };

@@ -75,9 +75,4 @@ impl Sessions {
     pub(super) fn next_expiry_ms(&self) -> Option<i64> {
         self.by_broker.values().map(|s| s.last_contact_ms + self.timeout_ms).min()
     }
-
-    /// Starts the clock of every session anew, after a pause of the controller itself.
-    pub(super) fn last_contact_ms(&self, id: i32) -> Option<i64> {
-        self.by_broker.get(&id).map(|s| s.last_contact_ms)
-    }
 }

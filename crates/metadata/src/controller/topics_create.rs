@@ -193,6 +193,7 @@ impl Controller {
             name: topic.name.clone(),
             topic_id: id,
             error_code: ErrorCode::None.code(),
+            error_message: None,
             ..Default::default()
         };
         if access.can_describe_configs(&topic.name) {

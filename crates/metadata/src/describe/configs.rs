@@ -62,7 +62,8 @@ pub fn describe_configs(view: &BrokerView<'_>, request: &DescribeConfigsRequest)
                 }
                 Err(e) => {
                     result.error_code = e.code.code();
-                    result.error_message = e.message.map(Str::from);
+                    // Kafka leaves the text empty, not null, where it has none.
+                    result.error_message = Some(e.message.map(Str::from).unwrap_or_default());
                 }
             }
             result

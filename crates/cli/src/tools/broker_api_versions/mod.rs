@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use ottla_client::Admin;
 use ottla_protocol::ApiKey;
-use ottla_protocol::api_key::APIS;
+use ottla_protocol::APIS;
 use ottla_protocol::messages::ApiVersionsResponse;
 
 use crate::args::Parser;

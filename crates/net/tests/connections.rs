@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use ottla_net::{
-    Connection, ConnectionLimits, ConnectionOptions, FileRange, FrameError, LimitSettings, Listener, ListenerHandle,
-    ListenerOptions, MemoryBudget, NetMetrics, PeerInfo, Reply, Response, Segment, Service,
+    Connection, ConnectionLimits, ConnectionOptions, FileRange, FrameError, LimitSettings, Listener,
+    ListenerHandle, ListenerOptions, MemoryBudget, NetMetrics, PeerInfo, Reply, Response, Segment, Service,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -191,7 +191,8 @@ async fn a_bad_length_costs_its_connection_alone() {
         let mut bad = TcpStream::connect(server.handle.local).await.expect("connected");
         bad.write_i32(length).await.expect("sent");
         let mut rest = Vec::new();
-        let _ = tokio::time::timeout(Duration::from_secs(5), bad.read_to_end(&mut rest)).await.expect("closed");
+        let _ =
+            tokio::time::timeout(Duration::from_secs(5), bad.read_to_end(&mut rest)).await.expect("closed");
         assert!(rest.is_empty());
     }
     good.write_all(&request(NOW, 9)).await.expect("sent");

@@ -6,7 +6,8 @@ use bytes::{Bytes, BytesMut};
 use ottla_net::{Response, Segment};
 use ottla_protocol::messages::FetchResponse;
 use ottla_protocol::messages::fetch_response::{
-    AbortedTransaction as WireAborted, FetchableTopicResponse, LeaderIdAndEpoch, NodeEndpoint, PartitionData as WirePartition,
+    AbortedTransaction as WireAborted, FetchableTopicResponse, LeaderIdAndEpoch, NodeEndpoint,
+    PartitionData as WirePartition,
 };
 use ottla_protocol::types::{Str, Uuid};
 use ottla_protocol::{ApiKey, ErrorCode, frame};
@@ -47,15 +48,16 @@ fn the_response_is_what_the_generated_encoder_writes() {
     for version in 4..=18i16 {
         let topic = Uuid([9; 16]);
         let key = |name: &str, partition| PartitionKey { topic_id: topic, topic: name.into(), partition };
-        let data = |error, records: Option<(u64, usize)>, aborted: Option<Vec<AbortedTransaction>>| PartitionData {
-            error,
-            high_watermark: 7,
-            last_stable_offset: 6,
-            log_start_offset: 1,
-            aborted,
-            records: records.map(|(p, n)| slice(&file, p, n)),
-            ..Default::default()
-        };
+        let data =
+            |error, records: Option<(u64, usize)>, aborted: Option<Vec<AbortedTransaction>>| PartitionData {
+                error,
+                high_watermark: 7,
+                last_stable_offset: 6,
+                log_start_offset: 1,
+                aborted,
+                records: records.map(|(p, n)| slice(&file, p, n)),
+                ..Default::default()
+            };
         let aborted = vec![AbortedTransaction { producer_id: 3, first_offset: 4 }];
         let mut moved = data(ErrorCode::NotLeaderOrFollower, None, None);
         if version >= 12 {

@@ -1,0 +1,211 @@
+//! `kafka-metadata-quorum`: the quorum of controllers. Source: Kafka `MetadataQuorumCommand`.
+
+mod controllers;
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use ottla_client::{Admin, ClientError, Target};
+use ottla_protocol::ErrorCode;
+use ottla_protocol::messages::describe_quorum_request::{
+    PartitionData as RequestPartition, TopicData as RequestTopic,
+};
+use ottla_protocol::messages::describe_quorum_response::{PartitionData, ReplicaState};
+use ottla_protocol::messages::{DescribeQuorumRequest, DescribeQuorumResponse};
+use ottla_protocol::types::{Str, Uuid};
+
+use super::java_text::print_table;
+use crate::args::{Parsed, Parser, Style};
+use crate::error::{ToolError, ToolResult};
+use crate::{connect, output};
+
+const TOPIC: &str = "__cluster_metadata";
+const COMMANDS: &[&str] = &["describe", "add-controller", "remove-controller"];
+
+fn parser() -> Parser {
+    Parser::new("This tool describes kraft metadata quorum status. Commands: describe, add-controller, remove-controller.")
+        .style(Style::Argparse)
+        .positional()
+        .text("bootstrap-server", "BOOTSTRAP_SERVER", "A comma-separated list of host:port pairs to use for establishing the connection to the Kafka cluster.")
+        .text("bootstrap-controller", "BOOTSTRAP_CONTROLLER", "A comma-separated list of host:port pairs to use for establishing the connection to the Kafka controllers.")
+        .text("command-config", "COMMAND_CONFIG", "Property file containing configs to be passed to Admin Client. For add-controller, the file is used to specify the controller properties as well.")
+        .flag("status", "describe: A short summary of the quorum status.")
+        .flag("replication", "describe: Detailed information about the status of replication.")
+        .flag("human-readable", "describe --replication: Human-readable output.")
+        .flag("dry-run", "add-controller, remove-controller: True if we should print what would be done, but not do it.")
+        .int("controller-id", "CONTROLLER_ID", "remove-controller: The id of the controller to remove.")
+        .text("controller-directory-id", "CONTROLLER_DIRECTORY_ID", "remove-controller: The directory ID of the controller to remove.")
+        .flag("unregister", "remove-controller: If set, also unregister the controller after successfully removing it from the voter set.")
+        .alias("i", "controller-id")
+        .alias("d", "controller-directory-id")
+        .alias("h", "help")
+}
+
+pub fn main(args: &[String]) -> ToolResult {
+    let parser = parser();
+    let options = parser.parse(args)?;
+    let [command] = options.words() else {
+        return Err(parser.usage("too few arguments"));
+    };
+    if !COMMANDS.contains(&command.as_str()) {
+        return Err(
+            parser.usage(format!("invalid choice: '{command}' (choose from {})", COMMANDS.join(", ")))
+        );
+    }
+    if options.has("bootstrap-server") == options.has("bootstrap-controller") {
+        return Err(
+            parser.usage("one of the arguments --bootstrap-server --bootstrap-controller is required")
+        );
+    }
+    if command == "remove-controller" {
+        parser.require(&options, &["controller-id", "controller-directory-id"])?;
+    }
+    let admin = connect::admin(&options)?;
+    connect::block_on(async {
+        match command.as_str() {
+            "describe" => describe(&admin, &options).await,
+            "add-controller" => controllers::add(&admin, &options).await,
+            _ => controllers::remove(&admin, &options).await,
+        }
+    })
+}
+
+async fn describe(admin: &Admin, options: &Parsed) -> ToolResult {
+    match (options.has("status"), options.has("replication")) {
+        (true, true) => Err(ToolError::message(
+            "Only one of --status or --replication should be specified with describe sub-command",
+        )),
+        (false, false) => Err(ToolError::message(
+            "One of --status or --replication must be specified with describe sub-command",
+        )),
+        (true, false) if options.has("human-readable") => {
+            Err(ToolError::message("The option --human-readable is only supported along with --replication"))
+        }
+        (true, false) => status(admin).await,
+        (false, true) => replication(admin, options.has("human-readable")).await,
+    }
+}
+
+async fn quorum(admin: &Admin) -> Result<(DescribeQuorumResponse, PartitionData), ToolError> {
+    let request = DescribeQuorumRequest {
+        topics: vec![RequestTopic {
+            topic_name: Str::from_static(TOPIC),
+            partitions: vec![RequestPartition { partition_index: 0, ..Default::default() }],
+            ..Default::default()
+        }],
+        ..Default::default()
+    };
+    let code = |r: &DescribeQuorumResponse| ErrorCode::from_code(r.error_code);
+    let response = admin.call_checked(&Target::Any, &request, code).await?;
+    ClientError::check(response.error_code, response.error_message.as_deref())?;
+    let partition = response.topics.first().and_then(|t| t.partitions.first()).cloned();
+    let partition = partition
+        .ok_or_else(|| ToolError::message("DescribeMetadataQuorum received 0 topics when 1 was expected"))?;
+    ClientError::check(partition.error_code, partition.error_message.as_deref())?;
+    Ok((response, partition))
+}
+
+fn leader(partition: &PartitionData) -> Result<&ReplicaState, ToolError> {
+    partition
+        .current_voters
+        .iter()
+        .find(|v| v.replica_id == partition.leader_id)
+        .ok_or_else(|| ToolError::message("No value present"))
+}
+
+async fn status(admin: &Admin) -> ToolResult {
+    let cluster = admin.describe_cluster(false).await?;
+    let (response, partition) = quorum(admin).await?;
+    let leader = leader(&partition)?;
+    let behind = partition.current_voters.iter().min_by_key(|v| v.log_end_offset).unwrap_or(leader);
+    let lag_ms = if behind == leader {
+        0
+    } else if leader.last_caught_up_timestamp >= 0 && behind.last_caught_up_timestamp >= 0 {
+        leader.last_caught_up_timestamp - behind.last_caught_up_timestamp
+    } else {
+        -1
+    };
+    let line = |name: &str, value: &str| output::line(format!("{:<24}{value}", format!("{name}:")));
+    line("ClusterId", &cluster.cluster_id);
+    line("LeaderId", &partition.leader_id.to_string());
+    line("LeaderEpoch", &partition.leader_epoch.to_string());
+    line("HighWatermark", &partition.high_watermark.to_string());
+    line("MaxFollowerLag", &(leader.log_end_offset - behind.log_end_offset).to_string());
+    line("MaxFollowerLagTimeMs", &lag_ms.to_string());
+    line("CurrentVoters", &replicas_text(&response, &partition.current_voters));
+    line("CurrentObservers", &replicas_text(&response, &partition.observers));
+    Ok(())
+}
+
+fn replicas_text(response: &DescribeQuorumResponse, replicas: &[ReplicaState]) -> String {
+    let texts = replicas.iter().map(|replica| {
+        let mut text = format!("{{\"id\": {}", replica.replica_id);
+        if replica.replica_directory_id != Uuid::ZERO {
+            text.push_str(&format!(", \"directoryId\": \"{}\"", replica.replica_directory_id));
+        }
+        let node = response.nodes.iter().find(|n| n.node_id == replica.replica_id);
+        let endpoints: Vec<String> = node
+            .into_iter()
+            .flat_map(|n| &n.listeners)
+            .map(|l| format!("\"{}://{}:{}\"", l.name, bracketed(&l.host), l.port))
+            .collect();
+        if !endpoints.is_empty() {
+            text.push_str(&format!(", \"endpoints\": [{}]", endpoints.join(", ")));
+        }
+        text + "}"
+    });
+    format!("[{}]", texts.collect::<Vec<_>>().join(", "))
+}
+
+/// An IPv6 address in brackets.
+fn bracketed(host: &str) -> String {
+    if host.contains(':') { format!("[{host}]") } else { host.to_owned() }
+}
+
+async fn replication(admin: &Admin, human: bool) -> ToolResult {
+    let (_, partition) = quorum(admin).await?;
+    let leader = leader(&partition)?;
+    let mut rows = Vec::new();
+    let followers = partition.current_voters.iter().filter(|v| v.replica_id != partition.leader_id);
+    let all = std::iter::once((leader, "Leader"))
+        .chain(followers.map(|f| (f, "Follower")))
+        .chain(partition.observers.iter().map(|o| (o, "Observer")));
+    for (replica, role) in all {
+        rows.push(vec![
+            replica.replica_id.to_string(),
+            replica.replica_directory_id.to_string(),
+            replica.log_end_offset.to_string(),
+            (leader.log_end_offset - replica.log_end_offset).to_string(),
+            time_text(replica.last_fetch_timestamp, human, "last fetch")?,
+            time_text(replica.last_caught_up_timestamp, human, "last caught up")?,
+            role.to_owned(),
+        ]);
+    }
+    let headers = [
+        "NodeId",
+        "DirectoryId",
+        "LogEndOffset",
+        "Lag",
+        "LastFetchTimestamp",
+        "LastCaughtUpTimestamp",
+        "Status",
+    ];
+    print_table(&headers, &rows);
+    Ok(())
+}
+
+fn time_text(timestamp: i64, human: bool, what: &str) -> Result<String, ToolError> {
+    if timestamp < 0 {
+        return Ok("-1".to_owned());
+    }
+    if !human {
+        return Ok(timestamp.to_string());
+    }
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as i64);
+    if timestamp == 0 || timestamp > now {
+        return Err(ToolError::message(format!(
+            "Error while computing relative time, possible drift in system clock.\nCurrent timestamp is {now}, \
+             {what} timestamp is {timestamp}"
+        )));
+    }
+    Ok(format!("{} ms ago", now - timestamp))
+}

@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 
 use ottla_client::Admin;
-use ottla_protocol::ApiKey;
 use ottla_protocol::APIS;
+use ottla_protocol::ApiKey;
 use ottla_protocol::messages::ApiVersionsResponse;
 
 use crate::args::Parser;
@@ -53,7 +53,9 @@ fn versions_text(response: &ApiVersionsResponse) -> String {
             Some(api) if max < api.min_version => {
                 format!("{}({key}): {range} [unusable: node too old]", api.name)
             }
-            Some(api) => format!("{}({key}): {range} [usable: {}]", api.name, api.latest_stable_version.min(max)),
+            Some(api) => {
+                format!("{}({key}): {range} [usable: {}]", api.name, api.latest_stable_version.min(max))
+            }
         };
         texts.insert(key, text);
     }

@@ -3,7 +3,8 @@
 use ottla_client::{Admin, ClientConfig, ClientError, Target};
 use ottla_protocol::ErrorCode;
 use ottla_protocol::messages::{
-    UnregisterBrokerRequest, UnregisterBrokerResponse, UnregisterControllerRequest, UnregisterControllerResponse,
+    UnregisterBrokerRequest, UnregisterBrokerResponse, UnregisterControllerRequest,
+    UnregisterControllerResponse,
 };
 
 use super::broker_api_versions::print_versions;
@@ -11,7 +12,8 @@ use crate::args::{Parsed, Parser, Style};
 use crate::error::{ToolError, ToolResult};
 use crate::{connect, output};
 
-const COMMANDS: &[&str] = &["cluster-id", "unregister", "unregister-controller", "list-endpoints", "api-versions"];
+const COMMANDS: &[&str] =
+    &["cluster-id", "unregister", "unregister-controller", "list-endpoints", "api-versions"];
 
 fn parser() -> Parser {
     Parser::new("The Kafka cluster tool. Commands: cluster-id, unregister, unregister-controller, list-endpoints, api-versions.")
@@ -32,14 +34,18 @@ fn parser() -> Parser {
 
 fn configuration(parser: &Parser, options: &Parsed) -> Result<ClientConfig, ToolError> {
     if options.has("bootstrap-server") == options.has("bootstrap-controller") {
-        return Err(parser.usage("one of the arguments --bootstrap-server/-b --bootstrap-controller/-C is required"));
+        return Err(
+            parser.usage("one of the arguments --bootstrap-server/-b --bootstrap-controller/-C is required")
+        );
     }
     let mut config = connect::admin_config(options)?;
     if let Some(path) = options.text("config") {
         if options.has("command-config") {
             return Err(ToolError::message("--config and --command-config cannot be specified together."));
         }
-        output::line("Option --config has been deprecated and will be removed in a future version. Use --command-config instead.");
+        output::line(
+            "Option --config has been deprecated and will be removed in a future version. Use --command-config instead.",
+        );
         for (key, value) in connect::load_properties(path)? {
             config.set_default(&key, value);
         }
@@ -54,7 +60,9 @@ pub fn main(args: &[String]) -> ToolResult {
         return Err(parser.usage("too few arguments"));
     };
     if !COMMANDS.contains(&command.as_str()) {
-        return Err(parser.usage(format!("invalid choice: '{command}' (choose from {})", COMMANDS.join(", "))));
+        return Err(
+            parser.usage(format!("invalid choice: '{command}' (choose from {})", COMMANDS.join(", ")))
+        );
     }
     if command.starts_with("unregister") && !options.has("id") {
         return Err(parser.usage("argument --id/-i is required"));
@@ -131,10 +139,13 @@ async fn list_endpoints(admin: &Admin, options: &Parsed) -> ToolResult {
     };
     let nodes = &cluster.brokers;
     let host_width = nodes.iter().map(|n| n.host.chars().count()).max().unwrap_or(100).max(1);
-    let rack_width = nodes.iter().filter_map(|n| n.rack.as_ref()).map(|r| r.chars().count()).max().unwrap_or(10).max(1);
+    let rack_width =
+        nodes.iter().filter_map(|n| n.rack.as_ref()).map(|r| r.chars().count()).max().unwrap_or(10).max(1);
     let row = |id: &str, host: &str, port: &str, rack: &str, state: &str, kind: &str| {
         let state = if controllers { String::new() } else { format!("{state:<10} ") };
-        output::line(format!("{id:<10} {host:<host_width$} {port:<10} {rack:<rack_width$} {state}{kind:<15}"));
+        output::line(format!(
+            "{id:<10} {host:<host_width$} {port:<10} {rack:<rack_width$} {state}{kind:<15}"
+        ));
     };
     row("ID", "HOST", "PORT", "RACK", "STATE", "ENDPOINT_TYPE");
     for n in nodes {

@@ -79,11 +79,8 @@ pub async fn list_groups(
     types: &[String],
 ) -> Result<Vec<ListedGroup>, ClientError> {
     let strs = |texts: &[String]| texts.iter().map(|t| Str::from(t.as_str())).collect();
-    let request = ListGroupsRequest {
-        states_filter: strs(states),
-        types_filter: strs(types),
-        ..Default::default()
-    };
+    let request =
+        ListGroupsRequest { states_filter: strs(states), types_filter: strs(types), ..Default::default() };
     let mut groups = BTreeMap::new();
     for node in admin.client().nodes().await? {
         let response = admin
@@ -107,9 +104,7 @@ pub async fn list_groups(
 
 fn partitions_of(assignment: &Assignment) -> BTreeSet<TopicPartition> {
     let topics = assignment.topic_partitions.iter();
-    topics
-        .flat_map(|t| t.partitions.iter().map(|p| TopicPartition::new(t.topic_name.as_str(), *p)))
-        .collect()
+    topics.flat_map(|t| t.partitions.iter().map(|p| TopicPartition::new(t.topic_name.as_str(), *p))).collect()
 }
 
 /// The partitions in an assignment of the classic protocol.
@@ -122,9 +117,7 @@ fn classic_partitions(assignment: &Bytes) -> Result<BTreeSet<TopicPartition>, To
     let assignment = ConsumerProtocolAssignment::decode(&mut r, version)
         .map_err(|e| ToolError::message(format!("Error deserializing assignment: {e}")))?;
     let topics = assignment.assigned_partitions.iter();
-    Ok(topics
-        .flat_map(|t| t.partitions.iter().map(|p| TopicPartition::new(t.topic.as_str(), *p)))
-        .collect())
+    Ok(topics.flat_map(|t| t.partitions.iter().map(|p| TopicPartition::new(t.topic.as_str(), *p))).collect())
 }
 
 impl Tool {
@@ -237,7 +230,6 @@ impl Tool {
     /// What a group has committed.
     pub async fn committed(&self, group: &str) -> GroupsResult<BTreeMap<TopicPartition, Committed>> {
         let request = OffsetFetchRequest {
-            group_id: Str::from(group),
             groups: vec![OffsetFetchRequestGroup {
                 group_id: Str::from(group),
                 topics: None,
@@ -279,7 +271,7 @@ impl Tool {
         let view = self.admin.client().refresh(Some(&names)).await?;
         let mut partitions = BTreeMap::new();
         for name in names {
-            let topic = view.topics.get(name).ok_or_else(|| unknown_topic())?;
+            let topic = view.topics.get(name).ok_or_else(unknown_topic)?;
             ClientError::check(topic.error_code, None)?;
             for p in topic.partitions.values() {
                 partitions.insert(TopicPartition::new(name, p.partition), p.leader >= 0);

@@ -77,7 +77,8 @@ pub fn parse(text: &str, single: Option<&str>) -> Result<BTreeMap<String, Plan>,
             }
             _ => None,
         };
-        let (group, (partition, offset)) = entry.ok_or_else(|| format!("not a line of a reset plan: {line}"))?;
+        let (group, (partition, offset)) =
+            entry.ok_or_else(|| format!("not a line of a reset plan: {line}"))?;
         plans.entry(group.to_owned()).or_default().insert(partition, offset);
     }
     Ok(plans)

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ottla_client::{Target, TopicPartition};
 use ottla_protocol::ErrorCode;
-use ottla_protocol::messages::offset_delete_request::{OffsetDeleteRequestPartition, OffsetDeleteRequestTopic};
+use ottla_protocol::messages::offset_delete_request::{
+    OffsetDeleteRequestPartition, OffsetDeleteRequestTopic,
+};
 use ottla_protocol::messages::{
     DeleteGroupsRequest, DeleteGroupsResponse, OffsetDeleteRequest, OffsetDeleteResponse,
 };
@@ -90,7 +92,11 @@ impl Tool {
             .collect();
         let mut top = ErrorCode::from_code(response.error_code);
         for p in partitions {
-            let code = if response.error_code != 0 { response.error_code } else { codes.get(&p).copied().unwrap_or(0) };
+            let code = if response.error_code != 0 {
+                response.error_code
+            } else {
+                codes.get(&p).copied().unwrap_or(0)
+            };
             let code = ErrorCode::from_code(code);
             if top.is_ok() {
                 top = code;
@@ -139,8 +145,11 @@ impl Tool {
             partitions,
             ..Default::default()
         });
-        let request =
-            OffsetDeleteRequest { group_id: Str::from(group), topics: topics.collect(), ..Default::default() };
+        let request = OffsetDeleteRequest {
+            group_id: Str::from(group),
+            topics: topics.collect(),
+            ..Default::default()
+        };
         let target = Target::Group(group.to_owned());
         let code = |r: &OffsetDeleteResponse| ErrorCode::from_code(r.error_code);
         Ok(self.admin.call_checked(&target, &request, code).await?)

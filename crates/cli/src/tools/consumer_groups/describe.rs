@@ -205,8 +205,8 @@ fn print_members(group: &Group, verbose: bool) -> GroupsResult<()> {
     let current_width = width(20, texts.iter().map(|t| t.0.as_str()));
     let target_width = width(20, texts.iter().map(|t| t.1.as_str()));
     let with_instance = members.iter().any(|m| !m.instance_id.is_empty());
-    let migrating = members.iter().any(|m| m.upgraded == Some(false))
-        && members.iter().any(|m| m.upgraded == Some(true));
+    let migrating =
+        members.iter().any(|m| m.upgraded == Some(false)) && members.iter().any(|m| m.upgraded == Some(true));
 
     let row = |cells: [&str; 6], more: [&str; 5]| {
         let [group, id, instance, host, client, partitions] = cells;
@@ -253,8 +253,7 @@ fn print_state(group: &Group, verbose: bool) -> GroupsResult<()> {
     let group_width = width(COLUMN, std::iter::once(group.id.as_str()));
     let assignor = if group.assignor.is_empty() { MISSING } else { &group.assignor };
     let row = |[group, coordinator, assignor, state, epoch, assignment_epoch, members]: [&str; 7]| {
-        let epochs =
-            if verbose { format!("{epoch:<15} {assignment_epoch:<25} ") } else { String::new() };
+        let epochs = if verbose { format!("{epoch:<15} {assignment_epoch:<25} ") } else { String::new() };
         format!(
             "\n{group:<group_width$} {coordinator:<coordinator_width$} {assignor:<20} {state:<20} {epochs}{members}"
         )

@@ -4,15 +4,8 @@ use super::{GroupsError, GroupsResult, ListedGroup, Tool};
 use crate::output;
 
 /// States of classic and consumer groups.
-const STATES: &[&str] = &[
-    "PreparingRebalance",
-    "CompletingRebalance",
-    "Stable",
-    "Dead",
-    "Empty",
-    "Assigning",
-    "Reconciling",
-];
+const STATES: &[&str] =
+    &["PreparingRebalance", "CompletingRebalance", "Stable", "Dead", "Empty", "Assigning", "Reconciling"];
 const TYPES: &[&str] = &["Classic", "Consumer"];
 
 /// The values of a comma-separated list, spelled as in `known`.

@@ -147,7 +147,9 @@ fn check(parser: &Parser, options: &Parsed) -> ToolResult {
         ("type", &["list"][..]),
     ] {
         if has(name) && !needs.iter().any(|n| has(n)) {
-            return Err(parser.usage(format!("Option(s) [{name}] are unavailable given other options on the command line")));
+            return Err(parser.usage(format!(
+                "Option(s) [{name}] are unavailable given other options on the command line"
+            )));
         }
     }
     if !has("validate-regex") {
@@ -161,7 +163,9 @@ fn check(parser: &Parser, options: &Parsed) -> ToolResult {
         let views = ["members", "offsets", "state"];
         if views.iter().filter(|v| has(v)).count() > 1 {
             let views = names(&views);
-            return Err(parser.usage(format!("Option [describe] takes at most one of these options: {views}")));
+            return Err(
+                parser.usage(format!("Option [describe] takes at most one of these options: {views}"))
+            );
         }
         if options.text("state").is_some() {
             return Err(parser.usage("Option [describe] does not take a value for [state]"));

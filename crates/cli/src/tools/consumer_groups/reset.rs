@@ -6,7 +6,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use ottla_client::admin::OffsetSpec;
 use ottla_client::{ClientError, Target, TopicPartition};
 use ottla_protocol::ErrorCode;
-use ottla_protocol::messages::offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic};
+use ottla_protocol::messages::offset_commit_request::{
+    OffsetCommitRequestPartition, OffsetCommitRequestTopic,
+};
 use ottla_protocol::messages::{OffsetCommitRequest, OffsetCommitResponse};
 use ottla_protocol::types::Str;
 
@@ -39,7 +41,9 @@ pub fn parse_partitions(argument: &str) -> GroupsResult<Vec<TopicPartition>> {
 }
 
 fn now_ms() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX))
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX))
 }
 
 impl Tool {
@@ -222,7 +226,9 @@ impl Tool {
             };
             match (starts.get(p), ends.get(p)) {
                 (_, Some(end)) if *offset > *end => *offset = bound(*offset, "higher than latest", *end),
-                (Some(start), _) if *offset < *start => *offset = bound(*offset, "lower than earliest", *start),
+                (Some(start), _) if *offset < *start => {
+                    *offset = bound(*offset, "lower than earliest", *start)
+                }
                 _ => {}
             }
         }
@@ -278,7 +284,8 @@ impl Tool {
 }
 
 fn print_plans(plans: &BTreeMap<String, Plan>) {
-    let width = |texts: &mut dyn Iterator<Item = &str>| texts.map(|t| t.chars().count()).max().unwrap_or(0).max(15);
+    let width =
+        |texts: &mut dyn Iterator<Item = &str>| texts.map(|t| t.chars().count()).max().unwrap_or(0).max(15);
     let group_width = width(&mut plans.keys().map(String::as_str));
     let topic_width = width(&mut plans.values().flat_map(|p| p.keys()).map(|p| p.topic.as_str()));
     let row = |group: &str, topic: &str, partition: &str, offset: &str| {

@@ -32,7 +32,9 @@ fn number(text: &str) -> Option<i64> {
 /// A text that is no such time.
 pub fn parse_datetime(text: &str) -> Result<i64, String> {
     let Some((date, time)) = text.split_once('T') else {
-        return Err("Error parsing timestamp. It does not contain a 'T' according to ISO8601 format".to_owned());
+        return Err(
+            "Error parsing timestamp. It does not contain a 'T' according to ISO8601 format".to_owned()
+        );
     };
     datetime(date, time).ok_or_else(|| format!("Unparseable date: \"{text}\""))
 }
@@ -40,7 +42,9 @@ pub fn parse_datetime(text: &str) -> Result<i64, String> {
 fn datetime(date: &str, time: &str) -> Option<i64> {
     let mut parts = date.split('-').map(number);
     let (year, month, day) = (parts.next()??, parts.next()??, parts.next()??);
-    if parts.next().is_some() || !(1..=12).contains(&month) || !(1..=days_of_month(year, month)).contains(&day)
+    if parts.next().is_some()
+        || !(1..=12).contains(&month)
+        || !(1..=days_of_month(year, month)).contains(&day)
     {
         return None;
     }

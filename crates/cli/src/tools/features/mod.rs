@@ -16,7 +16,8 @@ use crate::{connect, output};
 #[cfg(test)]
 mod tests;
 
-const COMMANDS: &[&str] = &["describe", "upgrade", "downgrade", "disable", "version-mapping", "feature-dependencies"];
+const COMMANDS: &[&str] =
+    &["describe", "upgrade", "downgrade", "disable", "version-mapping", "feature-dependencies"];
 const UPGRADE: i8 = 1;
 const SAFE_DOWNGRADE: i8 = 2;
 const UNSAFE_DOWNGRADE: i8 = 3;
@@ -40,7 +41,8 @@ fn parser() -> Parser {
 pub fn main(args: &[String]) -> ToolResult {
     let parser = parser();
     let options = parser.parse(args)?;
-    let wrong = |text: String| ToolError::message(format!("Command line error: {text}. Type --help for help."));
+    let wrong =
+        |text: String| ToolError::message(format!("Command line error: {text}. Type --help for help."));
     let [command] = options.words() else {
         return Err(wrong("too few arguments".to_owned()));
     };
@@ -62,11 +64,17 @@ pub fn main(args: &[String]) -> ToolResult {
         _ => {}
     }
     if options.has("bootstrap-server") == options.has("bootstrap-controller") {
-        return Err(wrong("You must specify either --bootstrap-controller or --bootstrap-server.".to_owned()));
+        return Err(wrong(
+            "You must specify either --bootstrap-controller or --bootstrap-server.".to_owned(),
+        ));
     }
     let admin = connect::admin(&options)?;
     connect::block_on(async {
-        if command == "describe" { describe(&admin, &options).await } else { update(&admin, command, &options).await }
+        if command == "describe" {
+            describe(&admin, &options).await
+        } else {
+            update(&admin, command, &options).await
+        }
     })
 }
 

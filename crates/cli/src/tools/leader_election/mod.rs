@@ -44,7 +44,8 @@ pub fn main(args: &[String]) -> ToolResult {
     };
     let partitions = match options.text("path-to-json-file") {
         Some(path) => {
-            let text = std::fs::read_to_string(path).map_err(|e| ToolError::message(format!("{path}: {e}")))?;
+            let text =
+                std::fs::read_to_string(path).map_err(|e| ToolError::message(format!("{path}: {e}")))?;
             Some(parse_partitions(&text)?)
         }
         None => options.text("topic").map(|topic| {
@@ -53,7 +54,9 @@ pub fn main(args: &[String]) -> ToolResult {
     };
     let mut config = connect::admin_config(&options)?;
     if let Some(path) = options.text("admin.config") {
-        output::line("Option --admin.config has been deprecated and will be removed in a future version. Use --command-config instead.");
+        output::line(
+            "Option --admin.config has been deprecated and will be removed in a future version. Use --command-config instead.",
+        );
         for (key, value) in connect::load_properties(path)? {
             config.set_default(&key, value);
         }
@@ -121,7 +124,11 @@ async fn elect(admin: &Admin, unclean: bool, partitions: Option<BTreeSet<TopicPa
         }
         let topics = topics.into_iter();
         topics
-            .map(|(topic, partitions)| TopicPartitions { topic: Str::from(topic), partitions, ..Default::default() })
+            .map(|(topic, partitions)| TopicPartitions {
+                topic: Str::from(topic),
+                partitions,
+                ..Default::default()
+            })
             .collect()
     });
     let request = ElectLeadersRequest {

@@ -32,11 +32,14 @@ pub fn main(args: &[String]) -> ToolResult {
     let topics: BTreeSet<&str> = list("topic-list").collect();
     let mut wanted = BTreeSet::new();
     for word in list("broker-list") {
-        wanted.insert(word.parse::<i32>().map_err(|_| ToolError::message(format!("For input string: \"{word}\"")))?);
+        wanted.insert(
+            word.parse::<i32>().map_err(|_| ToolError::message(format!("For input string: \"{word}\"")))?,
+        );
     }
     let admin = connect::admin(&options)?;
     connect::block_on(async {
-        let known: BTreeSet<i32> = admin.describe_cluster(false).await?.brokers.iter().map(|b| b.broker_id).collect();
+        let known: BTreeSet<i32> =
+            admin.describe_cluster(false).await?.brokers.iter().map(|b| b.broker_id).collect();
         let missing: BTreeSet<i32> = wanted.difference(&known).copied().collect();
         if !missing.is_empty() {
             return Err(ToolError::message(format!(

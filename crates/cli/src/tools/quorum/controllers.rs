@@ -68,9 +68,9 @@ fn listeners(properties: &Properties) -> Result<Vec<Listener>, ToolError> {
             known.insert(name, (host, port));
         }
     }
-    let names = properties.get("controller.listener.names").ok_or_else(|| {
-        ToolError::message(format!("controller.listener.names was not found. {QUESTION}"))
-    })?;
+    let names = properties
+        .get("controller.listener.names")
+        .ok_or_else(|| ToolError::message(format!("controller.listener.names was not found. {QUESTION}")))?;
     let mut found = Vec::new();
     for name in names.split(',') {
         let name = name.trim().to_ascii_uppercase();

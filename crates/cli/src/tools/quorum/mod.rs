@@ -6,7 +6,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use ottla_client::{Admin, ClientError, Target};
 use ottla_protocol::ErrorCode;
-use ottla_protocol::messages::describe_quorum_request::{PartitionData as RequestPartition, TopicData as RequestTopic};
+use ottla_protocol::messages::describe_quorum_request::{
+    PartitionData as RequestPartition, TopicData as RequestTopic,
+};
 use ottla_protocol::messages::describe_quorum_response::{PartitionData, ReplicaState};
 use ottla_protocol::messages::{DescribeQuorumRequest, DescribeQuorumResponse};
 use ottla_protocol::types::{Str, Uuid};
@@ -45,10 +47,14 @@ pub fn main(args: &[String]) -> ToolResult {
         return Err(parser.usage("too few arguments"));
     };
     if !COMMANDS.contains(&command.as_str()) {
-        return Err(parser.usage(format!("invalid choice: '{command}' (choose from {})", COMMANDS.join(", "))));
+        return Err(
+            parser.usage(format!("invalid choice: '{command}' (choose from {})", COMMANDS.join(", ")))
+        );
     }
     if options.has("bootstrap-server") == options.has("bootstrap-controller") {
-        return Err(parser.usage("one of the arguments --bootstrap-server --bootstrap-controller is required"));
+        return Err(
+            parser.usage("one of the arguments --bootstrap-server --bootstrap-controller is required")
+        );
     }
     if command == "remove-controller" {
         parser.require(&options, &["controller-id", "controller-directory-id"])?;
@@ -68,9 +74,9 @@ async fn describe(admin: &Admin, options: &Parsed) -> ToolResult {
         (true, true) => Err(ToolError::message(
             "Only one of --status or --replication should be specified with describe sub-command",
         )),
-        (false, false) => {
-            Err(ToolError::message("One of --status or --replication must be specified with describe sub-command"))
-        }
+        (false, false) => Err(ToolError::message(
+            "One of --status or --replication must be specified with describe sub-command",
+        )),
         (true, false) if options.has("human-readable") => {
             Err(ToolError::message("The option --human-readable is only supported along with --replication"))
         }
@@ -174,8 +180,15 @@ async fn replication(admin: &Admin, human: bool) -> ToolResult {
             role.to_owned(),
         ]);
     }
-    let headers =
-        ["NodeId", "DirectoryId", "LogEndOffset", "Lag", "LastFetchTimestamp", "LastCaughtUpTimestamp", "Status"];
+    let headers = [
+        "NodeId",
+        "DirectoryId",
+        "LogEndOffset",
+        "Lag",
+        "LastFetchTimestamp",
+        "LastCaughtUpTimestamp",
+        "Status",
+    ];
     print_table(&headers, &rows);
     Ok(())
 }

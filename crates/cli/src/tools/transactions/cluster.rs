@@ -9,8 +9,8 @@ use ottla_protocol::messages::describe_producers_response::ProducerState;
 use ottla_protocol::messages::describe_transactions_response::TransactionState as Described;
 use ottla_protocol::messages::list_transactions_response::TransactionState as Listed;
 use ottla_protocol::messages::{
-    DescribeProducersRequest, DescribeProducersResponse, DescribeTransactionsRequest, DescribeTransactionsResponse,
-    ListTransactionsRequest, ListTransactionsResponse,
+    DescribeProducersRequest, DescribeProducersResponse, DescribeTransactionsRequest,
+    DescribeTransactionsResponse, ListTransactionsRequest, ListTransactionsResponse,
 };
 use ottla_protocol::types::Str;
 
@@ -39,7 +39,8 @@ pub async fn list(
 
 /// A transactional id, with its coordinator.
 pub async fn describe(admin: &Admin, id: &str) -> Result<(i32, Described), ClientError> {
-    let request = DescribeTransactionsRequest { transactional_ids: vec![Str::from(id)], ..Default::default() };
+    let request =
+        DescribeTransactionsRequest { transactional_ids: vec![Str::from(id)], ..Default::default() };
     let code = |r: &DescribeTransactionsResponse| {
         r.transaction_states.first().map_or(ErrorCode::None, |s| ErrorCode::from_code(s.error_code))
     };

@@ -64,7 +64,9 @@ async fn hanging(admin: &Admin, open: Vec<Open>) -> Result<Vec<Open>, ToolError>
             Err(error) => return Err(failed("Failed to describe 1 transactions".to_owned(), error)),
         }
     }
-    let ends = |(partition, producer): &Open| known.get(&producer.producer_id).is_some_and(|k| k.contains(partition));
+    let ends = |(partition, producer): &Open| {
+        known.get(&producer.producer_id).is_some_and(|k| k.contains(partition))
+    };
     Ok(open.into_iter().filter(|o| !ends(o)).collect())
 }
 

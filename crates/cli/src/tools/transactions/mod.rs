@@ -82,7 +82,9 @@ fn failed(message: String, error: impl Into<ToolError>) -> ToolError {
 }
 
 fn now_ms() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX))
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX))
 }
 
 fn partition_of(options: &Parsed) -> TopicPartition {
@@ -178,7 +180,8 @@ async fn describe_producers(admin: &Admin, options: &Parsed) -> ToolResult {
 async fn force_terminate(admin: &Admin, id: &str) -> ToolResult {
     let request = InitProducerIdRequest {
         transactional_id: Some(Str::from(id)),
-        transaction_timeout_ms: i32::try_from(admin.client().request_timeout().as_millis()).unwrap_or(i32::MAX),
+        transaction_timeout_ms: i32::try_from(admin.client().request_timeout().as_millis())
+            .unwrap_or(i32::MAX),
         producer_id: -1,
         producer_epoch: -1,
         ..Default::default()

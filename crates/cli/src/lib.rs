@@ -11,9 +11,6 @@ mod tools;
 /// Runs a tool and gives its exit code; `None` when there is no tool of that name.
 pub fn run(tool: &str, args: &[String]) -> Option<i32> {
     let tool = tool.strip_suffix(".sh").unwrap_or(tool);
-    if tool == "kafka-storage" {
-        return Some(tools::storage::run(args));
-    }
     let main = tools::find(tool)?;
     output::start_logging();
     let code = match main(args) {

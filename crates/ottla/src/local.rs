@@ -69,9 +69,14 @@ fn format_directory(settings: &str) -> Result<(), String> {
     let file = format!("{DIR}/server.properties");
     std::fs::write(&file, settings).map_err(|e| format!("{file}: {e}"))?;
     let id = ottla_broker::state::random_uuid().to_string();
-    let args = ["format", "--config", &file, "--cluster-id", &id].map(str::to_owned);
-    match ottla_cli::run("kafka-storage", &args) {
-        Some(0) => Ok(()),
-        _ => Err(format!("cannot format {DIR}")),
+    // The tool reports what it writes; on this screen that would only be noise, unless it fails.
+    let program = std::env::current_exe().map_err(|e| e.to_string())?;
+    let output = std::process::Command::new(program)
+        .args(["kafka-storage", "format", "--config", &file, "--cluster-id", &id])
+        .output()
+        .map_err(|e| e.to_string())?;
+    if output.status.success() {
+        return Ok(());
     }
+    Err(format!("cannot format {DIR}: {}", String::from_utf8_lossy(&output.stderr).trim()))
 }

@@ -54,7 +54,6 @@ fn storage_main(args: &[String]) -> ToolResult {
     match storage::run(args) {
         0 => Ok(()),
         code => Err(ToolError::Exit(code)),
-        code => Err(crate::error::ToolError::Exit(code)),
     }
 }
 

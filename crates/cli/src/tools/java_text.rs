@@ -27,6 +27,9 @@ fn class_name(code: ErrorCode) -> String {
             name.push_str(&letters.as_str().to_ascii_lowercase());
         }
     }
+    if name.ends_with("Exception") {
+        return name;
+    }
     let name = name.strip_suffix("AuthorizationFailed").map(|n| format!("{n}Authorization")).unwrap_or(name);
     format!("{name}Exception")
 }

@@ -230,7 +230,6 @@ impl Tool {
     /// What a group has committed.
     pub async fn committed(&self, group: &str) -> GroupsResult<BTreeMap<TopicPartition, Committed>> {
         let request = OffsetFetchRequest {
-            group_id: Str::from(group),
             groups: vec![OffsetFetchRequestGroup {
                 group_id: Str::from(group),
                 topics: None,
@@ -272,7 +271,7 @@ impl Tool {
         let view = self.admin.client().refresh(Some(&names)).await?;
         let mut partitions = BTreeMap::new();
         for name in names {
-            let topic = view.topics.get(name).ok_or_else(|| unknown_topic())?;
+            let topic = view.topics.get(name).ok_or_else(unknown_topic)?;
             ClientError::check(topic.error_code, None)?;
             for p in topic.partitions.values() {
                 partitions.insert(TopicPartition::new(name, p.partition), p.leader >= 0);

@@ -81,7 +81,7 @@ pub fn dump_offset_index(
                 last.0
             )));
         }
-        if bytes.len() % OFFSET_ENTRY != 0 {
+        if !bytes.len().is_multiple_of(OFFSET_ENTRY) {
             return Err(ToolError::message(format!(
                 "Index file {file} is corrupt, found {} bytes which is neither positive nor a multiple of \
                  {OFFSET_ENTRY}",
@@ -202,7 +202,7 @@ fn time_sanity(path: &Path, base: i64, bytes: usize, entries: &[(i64, i64)]) -> 
             )));
         }
     }
-    if bytes % TIME_ENTRY != 0 {
+    if !bytes.is_multiple_of(TIME_ENTRY) {
         return Err(ToolError::message(format!(
             "Time index file {file} is corrupt, found {bytes} bytes which is neither positive nor a multiple \
              of {TIME_ENTRY}"

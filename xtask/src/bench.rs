@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: this build and Apache Kafka, one after the other on the same machine under the same load, as
 //! ratios. The load comes from Kafka's own Java tools; cost is what the broker's process used. `--against none` runs Ottla
-//! alone; `--rounds N` alternates N times (default 2) and reports medians; `--report` writes docs/benchmarks.md.
+//! alone; `--rounds N` alternates N times (default 2) and reports medians; `--report` writes docs/benchmarks.md,
+//! `--skip-build` takes the release build that is there.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -55,10 +56,14 @@ pub fn run(args: &[String]) -> Result<(), String> {
         args.windows(2).find(|w| w[0] == "--rounds").and_then(|w| w[1].parse().ok()).unwrap_or(2usize);
     let tools = classpath("pom.xml", "stock-classpath")?;
     let broker = if alone { String::new() } else { classpath("kafka-broker.xml", "kafka-classpath")? };
-    let status =
-        Command::new(env!("CARGO")).args(["build", "--release", "-p", "ottla"]).current_dir(root()).status();
-    if !status.is_ok_and(|s| s.success()) {
-        return Err("the release build failed".into());
+    if !args.iter().any(|a| a == "--skip-build") {
+        let build = Command::new(env!("CARGO"))
+            .args(["build", "--release", "-p", "ottla"])
+            .current_dir(root())
+            .status();
+        if !build.is_ok_and(|s| s.success()) {
+            return Err("the release build failed".into());
+        }
     }
     let systems: &[System] = if alone { &[System::Ottla] } else { &[System::Ottla, System::Kafka] };
     let mut all: BTreeMap<System, Vec<Row>> = BTreeMap::new();

@@ -20,6 +20,7 @@ const NAMES: &[&str] = &[
     "kafka-features",
     "kafka-get-offsets",
     "kafka-groups",
+    "kafka-leader-election",
     "kafka-log-dirs",
     "kafka-metadata-quorum",
     "kafka-producer-perf-test",

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::BytesMut;
 use ottla_protocol::ErrorCode;
-use ottla_protocol::compression::{Codec, Compression};
+use ottla_protocol::compression::Compression;
 use ottla_protocol::records::control::EndTxnMarker;
 use ottla_protocol::types::{Str, Uuid};
 use ottla_storage::log::{AppendInfo, AppendOptions, FetchIsolation, ReadResult};
@@ -258,9 +258,4 @@ pub fn compression_of(partition: &Partition) -> Compression {
         CompressionType::Producer => Compression::NONE,
         CompressionType::Codec(codec) => partition.log.config().target_compression(codec),
     }
-}
-
-/// The codec ids of `offsets.topic.compression.codec`.
-pub fn codec_of(id: i32) -> Codec {
-    u8::try_from(id).ok().and_then(|id| Codec::from_id(id)).unwrap_or(Codec::None)
 }

@@ -245,3 +245,6 @@ fn unescape(chars: &mut std::iter::Peekable<std::str::Chars<'_>>, out: &mut Stri
         None => {}
     }
 }
+
+#[cfg(test)]
+mod tests;

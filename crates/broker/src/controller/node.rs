@@ -260,7 +260,11 @@ impl Task {
             && let Some(bytes) = log.read_snapshot(id)?
         {
             history.replay_snapshot(&bytes, id.offset).map_err(|e| invalid(&e))?;
-            load_snapshot(&mut builder, id, &bytes).map_err(|e| invalid(&e))?;
+            // The snapshot at 0 is the formatter's: its records count once the first controller has written them to
+            // the log (which is what Kafka reads them from).
+            if id.offset > 0 {
+                load_snapshot(&mut builder, id, &bytes).map_err(|e| invalid(&e))?;
+            }
             applied = id.offset;
         }
         let mut offset = log.start_offset().max(applied.min(log.end().offset));

@@ -7,3 +7,6 @@ mod sessions;
 pub use read::{PartitionData, ReadLimits, read_all};
 pub use response::{FetchHead, encode};
 pub use sessions::FetchSessions;
+
+#[cfg(test)]
+mod tests;

@@ -57,8 +57,8 @@ pub fn handle(b: &Arc<Broker>, ctx: &RequestContext, request: MetadataRequest) -
     for asked in request.topics.unwrap_or_default() {
         let by_id = !asked.topic_id.is_zero();
         if by_id {
-            // Versions 10 and 11 carry ids that brokers never used; a name beside an id was never valid.
-            if ctx.version < 12 || asked.name.is_some() {
+            // Versions 10 and 11 carry ids that brokers never used. A name beside an id is not looked at.
+            if ctx.version < 12 {
                 response.topics.push(failed(ErrorCode::InvalidRequest, asked.name, asked.topic_id));
                 continue;
             }

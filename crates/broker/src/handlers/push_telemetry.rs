@@ -37,7 +37,7 @@ fn push(b: &Broker, request: &PushTelemetryRequest) -> Result<(), ErrorCode> {
     if request.metrics.len() > max {
         return Err(ErrorCode::TelemetryTooLarge);
     }
-    let codec = u8::try_from(request.compression_type).ok().and_then(|id| Codec::from_id(id));
+    let codec = u8::try_from(request.compression_type).ok().and_then(Codec::from_id);
     let codec = codec.ok_or(ErrorCode::UnsupportedCompressionType)?;
     let payload = if codec == Codec::None {
         request.metrics.to_vec()

@@ -62,7 +62,7 @@ impl<'a> Iterator for Fields<'a> {
     }
 }
 
-fn messages<'a>(bytes: &'a [u8], field: u64) -> impl Iterator<Item = &'a [u8]> {
+fn messages(bytes: &[u8], field: u64) -> impl Iterator<Item = &[u8]> {
     Fields(bytes).filter_map(move |(n, v)| match v {
         Value::Bytes(b) if n == field => Some(b),
         _ => None,

@@ -121,3 +121,6 @@ fn shared(response: &Bytes, part: &[u8]) -> Bytes {
         Bytes::copy_from_slice(part)
     }
 }
+
+#[cfg(test)]
+mod tests;

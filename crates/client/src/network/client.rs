@@ -519,3 +519,6 @@ fn call_name(api: &str) -> String {
     let mut chars = api.chars();
     chars.next().map(|c| c.to_ascii_lowercase()).into_iter().chain(chars).collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -130,7 +130,7 @@ async fn send_ready(
         }
         sent = true;
         let partitions: Vec<TopicPartition> = batches.iter().map(|b| b.partition.clone()).collect();
-        let to_add = locked(&shared.transaction).to_add(&partitions);
+        let to_add = locked(&shared.transaction).not_added(&partitions);
         if !to_add.is_empty()
             && let Err(error) = transaction::add_partitions(shared, &to_add).await
         {

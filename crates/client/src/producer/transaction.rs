@@ -111,7 +111,7 @@ impl TransactionState {
     }
 
     /// Partitions that the transaction does not know yet (KIP-98; since KIP-890 the server finds out by itself).
-    pub fn to_add(&mut self, partitions: &[TopicPartition]) -> Vec<TopicPartition> {
+    pub fn not_added(&mut self, partitions: &[TopicPartition]) -> Vec<TopicPartition> {
         if self.phase == Phase::Plain {
             return Vec::new();
         }

@@ -1,11 +1,7 @@
-//! Standard output without panics, tables, and the log on standard error.
-
-mod table;
+//! Standard output without panics, and the log on standard error.
 
 use std::io::{BufWriter, IsTerminal, Stdout, Write};
 use std::sync::{Mutex, OnceLock, PoisonError};
-
-pub use table::Table;
 
 static OUT: OnceLock<Mutex<BufWriter<Stdout>>> = OnceLock::new();
 
@@ -35,11 +31,6 @@ pub fn bytes(text: &[u8]) {
 /// Hands everything printed so far to whoever reads it.
 pub fn flush() {
     with_out(Write::flush);
-}
-
-/// Whether somebody watches standard error, so that progress can be shown there.
-pub fn shows_progress() -> bool {
-    std::io::stderr().is_terminal()
 }
 
 /// The log goes to standard error; `OTTLA_LOG` sets its level (default `warn`).

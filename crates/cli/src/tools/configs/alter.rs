@@ -106,7 +106,7 @@ async fn users_or_clients(
     let users_only = entities.types.len() == 1 && entities.first_type() == "users";
     let unknown = |keys: Vec<&String>| -> Vec<String> {
         keys.into_iter()
-            .filter(|k| !quotas::is_user_or_client_quota(k) && !(users_only && scram::is_mechanism(k)))
+            .filter(|k| !(quotas::is_user_or_client_quota(k) || users_only && scram::is_mechanism(k)))
             .cloned()
             .collect()
     };

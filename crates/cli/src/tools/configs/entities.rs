@@ -105,7 +105,7 @@ impl Entities {
         let has_default = self.names.iter().any(String::is_empty);
         let all = self.types.join(",");
         if self.has("brokers") || self.has("broker-loggers") {
-            for name in self.names.iter().filter(|n| !n.is_empty() && n.parse::<i32>().is_err()) {
+            if let Some(name) = self.names.iter().find(|n| !n.is_empty() && n.parse::<i32>().is_err()) {
                 return fail(format!(
                     "The entity name for {} must be a valid integer broker id, but it is: {name}",
                     self.first_type()

@@ -47,7 +47,7 @@ fn json<K: Message, V: Message>(record: &ConsumerRecord, key: &Bytes) -> Result<
         }
         None => "null".to_owned(),
     };
-    Ok(with_key::<K>(key, &value)?)
+    with_key::<K>(key, &value)
 }
 
 fn with_key<K: Message>(key: &Bytes, value: &str) -> Result<String, DecodeError> {

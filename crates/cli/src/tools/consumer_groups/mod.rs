@@ -126,11 +126,28 @@ fn validate_regex(regex: &str) {
     match regex::Regex::new(regex) {
         Ok(_) => output::line(format!("The regular expression `{regex}` is valid.")),
         Err(error) => {
-            let text = error.to_string();
-            let reason = text.lines().last().unwrap_or_default().trim_start_matches("error: ");
+            let reason = regex_complaint(&error.to_string());
             output::line(format!("The regular expression `{regex}` is invalid: {reason}."));
         }
     }
+}
+
+/// A complaint of the regular expression engine in the words of RE2/J, where it has the same.
+fn regex_complaint(text: &str) -> String {
+    const WORDS: &[(&str, &str)] = &[
+        ("unclosed group", "missing closing )"),
+        ("unopened group", "regexp/syntax: internal error"),
+        ("unclosed character class", "missing closing ]"),
+        ("missing expression", "missing argument to repetition operator"),
+        ("character class range", "invalid character class range"),
+        ("incomplete escape", "trailing backslash at end of expression"),
+        ("escape sequence", "invalid escape sequence"),
+        ("duplicate capture group", "duplicate capture group name"),
+        ("look-", "invalid or unsupported Perl syntax"),
+    ];
+    let known = WORDS.iter().find(|(ours, _)| text.contains(ours)).map(|(_, theirs)| (*theirs).to_owned());
+    let last = || text.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
+    known.unwrap_or_else(last)
 }
 
 fn names(options: &[&str]) -> String {

@@ -88,3 +88,12 @@ fn partitions_of_a_topic_are_read() {
     assert_eq!(read("t:x"), None);
     assert_eq!(read("t:0:1"), None);
 }
+
+#[test]
+fn regular_expressions_are_refused_in_the_words_of_re2j() {
+    let complaint = |text: &str| regex::Regex::new(text).map_err(|e| regex_complaint(&e.to_string())).err();
+    assert_eq!(complaint("a("), Some("missing closing )".to_owned()));
+    assert_eq!(complaint("[a"), Some("missing closing ]".to_owned()));
+    assert_eq!(complaint("a\\"), Some("trailing backslash at end of expression".to_owned()));
+    assert_eq!(complaint("t-.*"), None);
+}

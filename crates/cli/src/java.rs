@@ -98,8 +98,13 @@ mod tests {
 
     #[test]
     fn a_hash_map_iterates_by_bucket() {
-        let mut keys = vec!["producer_byte_rate", "request_percentage"];
+        // The hash of a letter is its code: 'c' is in bucket 3 of 16, 'q' and 'a' share bucket 1.
+        let mut keys = vec!["c", "q", "a"];
+        sort_as_hash_map(&mut keys, 16, |k| k);
+        assert_eq!(keys, ["q", "a", "c"]);
+        // A table for two has to grow to four for two.
+        let mut keys = vec!["c", "b"];
         sort_as_hash_map(&mut keys, 2, |k| k);
-        assert_eq!(keys, ["request_percentage", "producer_byte_rate"]);
+        assert_eq!(keys, ["b", "c"]);
     }
 }

@@ -104,13 +104,13 @@ impl Entities {
         let has_name = self.names.iter().any(|n| !n.is_empty());
         let has_default = self.names.iter().any(String::is_empty);
         let all = self.types.join(",");
-        if self.has("brokers") || self.has("broker-loggers") {
-            if let Some(name) = self.names.iter().find(|n| !n.is_empty() && n.parse::<i32>().is_err()) {
-                return fail(format!(
-                    "The entity name for {} must be a valid integer broker id, but it is: {name}",
-                    self.first_type()
-                ));
-            }
+        if (self.has("brokers") || self.has("broker-loggers"))
+            && let Some(name) = self.names.iter().find(|n| !n.is_empty() && n.parse::<i32>().is_err())
+        {
+            return fail(format!(
+                "The entity name for {} must be a valid integer broker id, but it is: {name}",
+                self.first_type()
+            ));
         }
         if self.has("ips") {
             use std::net::ToSocketAddrs;

@@ -1,6 +1,6 @@
 //! `cargo xtask bench`: this build and Apache Kafka, one after the other on the same machine under the same load, as
 //! ratios. The load comes from Kafka's own Java tools; cost is what the broker's process used. `--against none` runs Ottla
-//! alone; `--rounds N` alternates N times (default 2) and reports medians; `--report` writes docs/benchmarks.md,
+//! alone; `--rounds N` alternates N times (default 2) and reports upper medians; `--report` writes docs/benchmarks.md,
 //! `--skip-build` takes the release build that is there.
 
 use std::collections::BTreeMap;
@@ -339,7 +339,7 @@ fn report(table: &str, rounds: usize) -> Result<(), String> {
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let text = format!(
         "# Benchmarks\n\n`cargo xtask bench --rounds {rounds} --report` wrote this page. Each system runs as its own process with a fresh data\n\
-         folder and the same `server.properties`; rounds alternate; a cell is the median with the least and the greatest value.\n\
+         folder and the same `server.properties`; rounds alternate; a cell is the upper median with the least and the greatest value.\n\
          CPU is user and system time of the broker's process; RSS is its anonymous memory. The load is Kafka's own\n\
          `kafka-producer-perf-test` and `kafka-consumer-perf-test` on the same machine, so that latencies include a client that\n\
          competes for the same cores, and are whole milliseconds. Kafka has its default heap of 1 GB and {} MB of the same load to warm up.\n\n\

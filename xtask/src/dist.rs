@@ -34,7 +34,7 @@ const SERVER_PROPERTIES: &str = "\
 # One node that is broker and controller. Every key of Kafka 4.4's server.properties is known here.
 process.roles=broker,controller
 node.id=1
-controller.quorum.bootstrap.servers=localhost:9093
+controller.quorum.voters=1@localhost:9093
 listeners=PLAINTEXT://:9092,CONTROLLER://:9093
 inter.broker.listener.name=PLAINTEXT
 advertised.listeners=PLAINTEXT://localhost:9092,CONTROLLER://localhost:9093

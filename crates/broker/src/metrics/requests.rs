@@ -12,8 +12,6 @@ pub struct ApiMetrics {
     pub requests: Counter,
     pub request_bytes: Counter,
     pub total_time_us: Histogram,
-    /// Part of the total time that the request spent waiting for something to happen (long poll, acks=all).
-    pub remote_time_us: Histogram,
     errors: Mutex<BTreeMap<ErrorCode, u64>>,
 }
 

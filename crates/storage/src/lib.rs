@@ -36,6 +36,8 @@ pub mod error;
 pub mod index;
 pub mod kraft;
 pub mod log;
+#[cfg_attr(not(feature = "mutations"), doc(hidden))]
+pub mod mutation;
 pub mod producer_state;
 pub mod segment;
 pub mod validation;

@@ -21,6 +21,7 @@ use crate::config::LogConfig;
 use crate::disk::{DirLock, Disk};
 use crate::error::LogError;
 use crate::log::{DEFAULT_PRODUCER_ID_EXPIRATION_MS, Log, LogOptions, TopicPartition};
+use crate::mutation::{self, Mutation};
 
 /// The settings of a topic, by its name.
 pub type TopicConfigs = Arc<dyn Fn(&str) -> LogConfig + Send + Sync>;
@@ -32,7 +33,7 @@ pub struct LogDirsOptions {
     pub dirs: Vec<PathBuf>,
     /// Settings of topics.
     pub topic_configs: TopicConfigs,
-    /// `num.recovery.threads.per.data.dir`.
+    /// `num.recovery.threads.per.data.dir`; 0 loads everything on the caller's thread, one log after the other.
     pub recovery_threads_per_data_dir: usize,
     /// `producer.id.expiration.ms`.
     pub producer_id_expiration_ms: i64,
@@ -200,13 +201,19 @@ impl LogDirs {
     ///
     /// Directories that fail go offline with their logs; the others are loaded.
     pub fn load_logs(&self, now_ms: i64, is_stray: &(dyn Fn(&Log) -> bool + Sync)) {
+        let online = self.dirs.iter().filter(|dir| !dir.state.is_offline());
+        let load = move |dir: &LogDir| {
+            if let Err(error) = self.load_dir(dir, now_ms, is_stray) {
+                dir.state.fail("Error while loading the log directory", &error);
+            }
+        };
+        if self.options.recovery_threads_per_data_dir == 0 {
+            online.for_each(load);
+            return;
+        }
         std::thread::scope(|scope| {
-            for dir in self.dirs.iter().filter(|dir| !dir.state.is_offline()) {
-                scope.spawn(move || {
-                    if let Err(error) = self.load_dir(dir, now_ms, is_stray) {
-                        dir.state.fail("Error while loading the log directory", &error);
-                    }
-                });
+            for dir in online {
+                scope.spawn(move || load(dir));
             }
         });
     }
@@ -219,7 +226,7 @@ impl LogDirs {
     ) -> io::Result<()> {
         let path = dir.state.path();
         let clean = dir.clean.is_some();
-        if clean {
+        if clean && !mutation::on(Mutation::CleanMarkKept) {
             CleanShutdown::remove(&*self.disk, path)?;
         }
         let recovery_points = dir.recovery_points.read().unwrap_or_else(|error| {
@@ -242,29 +249,33 @@ impl LogDirs {
             }
         }
         let jobs = Mutex::new(jobs);
-        std::thread::scope(|scope| {
-            for _ in 0..self.options.recovery_threads_per_data_dir.max(1) {
-                scope.spawn(|| {
-                    loop {
-                        let next = jobs.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).pop_front();
-                        let Some((partition, dir_path)) = next else { return };
-                        let options = LogOptions {
-                            config: (self.options.topic_configs)(&partition.topic),
-                            log_start_offset: log_starts.get(&partition).copied().unwrap_or(0),
-                            recovery_point: recovery_points.get(&partition).copied().unwrap_or(0),
-                            had_clean_shutdown: clean,
-                            producer_id_expiration_ms: self.options.producer_id_expiration_ms,
-                            transaction_verification: self.options.transaction_verification,
-                            ..LogOptions::new(partition, dir_path, now_ms)
-                        };
-                        match Log::open(&self.disk, &dir.state, options) {
-                            Ok(log) => self.adopt(dir, log, is_stray),
-                            Err(error) => tracing::error!(%error, "a log cannot be loaded"),
-                        }
-                    }
-                });
+        let work = || {
+            loop {
+                let next = jobs.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).pop_front();
+                let Some((partition, dir_path)) = next else { return };
+                let options = LogOptions {
+                    config: (self.options.topic_configs)(&partition.topic),
+                    log_start_offset: log_starts.get(&partition).copied().unwrap_or(0),
+                    recovery_point: recovery_points.get(&partition).copied().unwrap_or(0),
+                    had_clean_shutdown: clean,
+                    producer_id_expiration_ms: self.options.producer_id_expiration_ms,
+                    transaction_verification: self.options.transaction_verification,
+                    ..LogOptions::new(partition, dir_path, now_ms)
+                };
+                match Log::open(&self.disk, &dir.state, options) {
+                    Ok(log) => self.adopt(dir, log, is_stray),
+                    Err(error) => tracing::error!(%error, "a log cannot be loaded"),
+                }
             }
-        });
+        };
+        match self.options.recovery_threads_per_data_dir {
+            0 => work(),
+            threads => std::thread::scope(|scope| {
+                for _ in 0..threads {
+                    scope.spawn(work);
+                }
+            }),
+        }
         Ok(())
     }
 
@@ -424,11 +435,18 @@ impl LogDirs {
             let mut high_watermarks = BTreeMap::new();
             for log in logs {
                 let partition = log.partition();
-                recovery_points.insert(partition.clone(), log.recovery_point());
+                let recovery_point = if mutation::on(Mutation::RecoveryPointEarly) {
+                    log.log_end_offset()
+                } else {
+                    log.recovery_point()
+                };
+                recovery_points.insert(partition.clone(), recovery_point);
                 high_watermarks.insert(partition.clone(), log.high_watermark());
                 let start = log.log_start_offset();
                 // A start that the first segment says needs no note.
-                if log.segment_sizes().first().is_some_and(|(base_offset, _)| start > *base_offset) {
+                if log.segment_sizes().first().is_some_and(|(base_offset, _)| start > *base_offset)
+                    && !mutation::on(Mutation::LogStartNotNoted)
+                {
                     log_starts.insert(partition.clone(), start);
                 }
             }

@@ -6,6 +6,7 @@ use ottla_protocol::records::{Batch, BatchIter, NO_TIMESTAMP, TimestampType, pat
 
 use super::{Log, LogOffsetMetadata, Writer, with_scratch};
 use crate::error::LogError;
+use crate::mutation::{self, Mutation};
 use crate::producer_state::{
     AppendOrigin, BatchMetadata, CompletedTxn, ProducerAppend, TRANSACTION_VERSION_UNKNOWN, VerificationGuard,
 };
@@ -281,7 +282,7 @@ impl Log {
         self.publish_last_stable_offset(writer);
 
         let unflushed = self.log_end_offset() - self.recovery_point.load(Ordering::Acquire);
-        if unflushed >= config.flush_messages {
+        if unflushed >= config.flush_messages && !mutation::on(Mutation::AckBeforeFsync) {
             self.flush(options.now_ms)?;
         }
         Ok(info)

@@ -41,6 +41,7 @@ use crate::config::LogConfig;
 use crate::dirs::DirState;
 use crate::disk::Disk;
 use crate::error::{LogError, is_no_space};
+use crate::mutation::{self, Mutation};
 use crate::producer_state::Producers;
 use crate::segment::Segment;
 use offsets::Marks;
@@ -223,7 +224,7 @@ impl Log {
 
     /// Turns an error of the disk into one of the log. Unless the disk is only full, the directory goes offline.
     fn storage_error(&self, operation: &'static str, source: io::Error) -> LogError {
-        if !is_no_space(&source) {
+        if !is_no_space(&source) && !mutation::on(Mutation::AppendAfterFailedWrite) {
             self.dir_state.fail(operation, &source);
         }
         LogError::Storage {

@@ -16,6 +16,7 @@ use crate::config::LogConfig;
 use crate::dirs::{DirState, PartitionMetadata};
 use crate::disk::Disk;
 use crate::error::LogError;
+use crate::mutation::{self, Mutation};
 use crate::producer_state::Producers;
 use crate::segment::Segment;
 use crate::segment::names::DELETED_SUFFIX;
@@ -102,7 +103,9 @@ impl Log {
         let LogOptions { partition, dir, config, now_ms, .. } = options;
         if disk.metadata(&dir)?.is_none() {
             disk.create_dir_all(&dir)?;
-            if let Some(parent) = dir.parent() {
+            if let Some(parent) = dir.parent()
+                && !mutation::on(Mutation::SkipPartitionDirFsync)
+            {
                 disk.fsync_dir(parent)?;
             }
         }
@@ -141,7 +144,7 @@ impl Log {
             for index in from..segments.len() {
                 let (before, rest) = segments.split_at(index);
                 let cut = loader.recover_segment(&rest[0], before, &mut epochs)?;
-                if cut > 0 {
+                if cut > 0 && !mutation::on(Mutation::LaterSegmentsKept) {
                     tracing::warn!(
                         %partition,
                         segment = rest[0].base_offset(),
@@ -316,7 +319,10 @@ impl Log {
         let mut dir = self.dir.write().unwrap_or_else(|poisoned| poisoned.into_inner());
         self.disk
             .rename(&dir, &to)
-            .and_then(|()| to.parent().map_or(Ok(()), |parent| self.disk.fsync_dir(parent)))
+            .and_then(|()| match to.parent() {
+                Some(parent) if !mutation::on(Mutation::DeleteNotSynced) => self.disk.fsync_dir(parent),
+                _ => Ok(()),
+            })
             .map_err(|error| self.storage_error("Error while renaming dir", error))?;
         *dir = to;
         Ok(())

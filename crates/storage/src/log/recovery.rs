@@ -15,6 +15,7 @@ use crate::config::LogConfig;
 use crate::disk::Disk;
 use crate::error::LogError;
 use crate::index::{AbortedTxn, TimestampOffset};
+use crate::mutation::{self, Mutation};
 use crate::producer_state::{AppendOrigin, Producers, TRANSACTION_VERSION_UNKNOWN};
 use crate::segment::Segment;
 use crate::segment::names::{self, CLEANED_SUFFIX, DELETED_SUFFIX, LOG_SUFFIX, SWAP_SUFFIX};
@@ -181,7 +182,7 @@ impl Loader<'_> {
             let next = self.end_of_swap(name, *offset)?;
             range = Some(range.map_or((*offset, next), |(min, max)| (min.min(*offset), max.max(next))));
         }
-        if let Some((min, max)) = range {
+        if let Some((min, max)) = range.filter(|_| !mutation::on(Mutation::SwapBesideOldSegments)) {
             for file in files.iter().filter(|file| !file.is_dir && !file.name.ends_with(SWAP_SUFFIX)) {
                 if names::offset_of(&file.name).is_some_and(|offset| offset >= min && offset < max) {
                     self.disk.remove_file(&self.dir.join(&file.name))?;
@@ -256,7 +257,9 @@ impl Loader<'_> {
             self.now_ms,
             self.partition,
         )?;
-        segment.offset_index.reset()?;
+        if !mutation::on(Mutation::OffsetIndexNotRebuilt) {
+            segment.offset_index.reset()?;
+        }
         segment.time_index.reset()?;
         segment.txn_index.reset()?;
         let size = segment.size();
@@ -278,7 +281,9 @@ impl Loader<'_> {
                     }
                 };
                 let header = *batch.header();
-                if let Err(error) = batch.ensure_valid() {
+                if let Err(error) = batch.ensure_valid()
+                    && !mutation::on(Mutation::SkipRecoveryCrc)
+                {
                     tracing::warn!(partition = %self.partition, position, %error, "found invalid messages");
                     return Ok(());
                 }
@@ -293,8 +298,12 @@ impl Loader<'_> {
                         TimestampOffset { timestamp: header.max_timestamp, offset: header.last_offset() };
                 }
                 if position - last_entry > u64::from(self.config.index_interval_bytes) {
-                    segment.offset_index.append(header.last_offset(), position as u32)?;
-                    segment.time_index.maybe_append(largest)?;
+                    if !mutation::on(Mutation::OffsetIndexNotRebuilt) {
+                        segment.offset_index.append(header.last_offset(), position as u32)?;
+                    }
+                    if !mutation::on(Mutation::TimeIndexNotRebuilt) {
+                        segment.time_index.maybe_append(largest)?;
+                    }
                     last_entry = position;
                 }
                 if header.magic >= 2 {
@@ -303,6 +312,9 @@ impl Loader<'_> {
                         epochs_changed |= epochs.assign_in_memory(epoch, header.base_offset);
                     }
                     match replay(&mut producers, &batch, self.partition, scratch, |txn| {
+                        if mutation::on(Mutation::AbortNotIndexed) {
+                            return Ok(());
+                        }
                         segment.txn_index.append(txn)
                     }) {
                         Ok(()) => {}
@@ -322,7 +334,9 @@ impl Loader<'_> {
         if epochs_changed {
             epochs.persist()?;
         }
-        segment.time_index.maybe_append(largest)?;
+        if !mutation::on(Mutation::TimeIndexNotRebuilt) {
+            segment.time_index.maybe_append(largest)?;
+        }
         segment.offset_index.close()?;
         segment.time_index.close()?;
         segment.set_recovered(valid, largest)?;

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 
 use super::{Log, Writer};
 use crate::error::LogError;
+use crate::mutation::{self, Mutation};
 use crate::segment::Segment;
 
 impl Log {
@@ -116,7 +117,9 @@ impl Log {
                     file.sync_all().map_err(error)?;
                 }
             }
-            self.disk.fsync_dir(&self.dir()).map_err(error)?;
+            if !mutation::on(Mutation::SkipParentFsync) {
+                self.disk.fsync_dir(&self.dir()).map_err(error)?;
+            }
         }
         // A truncation meanwhile may have taken back the end.
         let reached = offset.min(self.log_end_offset());

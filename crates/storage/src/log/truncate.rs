@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use super::{Log, LogOffsetMetadata, Writer};
 use crate::error::LogError;
 use crate::log::recovery::rebuild_producers;
+use crate::mutation::{self, Mutation};
 
 impl Log {
     /// Removes the records from `offset` on. Returns whether there were any.
@@ -49,9 +50,13 @@ impl Log {
             }
         }
         self.delete_segment_files(&removed, now_ms).map_err(error)?;
-        self.epochs_mut().truncate_from_end(offset).map_err(error)?;
+        if !mutation::on(Mutation::EpochsNotTruncated) {
+            self.epochs_mut().truncate_from_end(offset).map_err(error)?;
+        }
         self.log_start_offset.fetch_min(offset, Ordering::AcqRel);
-        self.rebuild(&mut writer, offset, now_ms)?;
+        if !mutation::on(Mutation::ProducersNotTruncated) {
+            self.rebuild(&mut writer, offset, now_ms)?;
+        }
         let high_watermark = self.high_watermark().min(offset);
         self.set_high_watermark(&mut writer, high_watermark);
         Ok(true)

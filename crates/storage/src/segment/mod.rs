@@ -16,6 +16,7 @@ use crate::config::LogConfig;
 use crate::disk::{Disk, DiskFile, FetchSlice, OpenMode};
 use crate::error::is_no_space;
 use crate::index::{OffsetIndex, TimeIndex, TimestampOffset, TransactionIndex};
+use crate::mutation::{self, Mutation};
 use names::{INDEX_SUFFIX, LOG_SUFFIX, TIME_INDEX_SUFFIX, TXN_INDEX_SUFFIX};
 use scan::{HEADER_CHUNK, Scan, ScanError};
 
@@ -213,6 +214,10 @@ impl Segment {
     pub(crate) fn append(&self, bytes: &[u8], config: &LogConfig) -> io::Result<()> {
         let start = self.size();
         if let Err(error) = self.log.pwrite_all(bytes, start) {
+            if mutation::on(Mutation::AppendAfterFailedWrite) {
+                self.size.store(self.log.len()?, Ordering::Release);
+                return Err(error);
+            }
             // A torn batch must not stay: what comes next would be written behind it.
             if !self.preallocated.load(Ordering::Relaxed) {
                 self.log.truncate(start)?;
@@ -359,7 +364,9 @@ impl Segment {
     /// Removes everything from `offset` on. Returns the bytes that went. The indexes stay open for appends.
     pub(crate) fn truncate_to(&self, offset: i64, config: &LogConfig, now_ms: i64) -> io::Result<u64> {
         let mapping = self.translate_offset(offset)?;
-        self.offset_index.truncate_to(offset)?;
+        if !mutation::on(Mutation::IndexNotTruncated) {
+            self.offset_index.truncate_to(offset)?;
+        }
         self.time_index.truncate_to(offset)?;
         self.txn_index.truncate_to(offset)?;
         self.activate(config)?;
@@ -388,7 +395,9 @@ impl Segment {
 
     /// Sets the size after a recovery, which found that only so many bytes are good.
     pub(crate) fn set_recovered(&self, valid_bytes: u64, largest: TimestampOffset) -> io::Result<()> {
-        self.log.truncate(valid_bytes)?;
+        if !mutation::on(Mutation::TailNotCut) {
+            self.log.truncate(valid_bytes)?;
+        }
         self.size.store(valid_bytes, Ordering::Release);
         self.mark_dirty();
         self.state().max_timestamp = Some(largest);
@@ -422,9 +431,12 @@ impl Segment {
         Ok(())
     }
 
-    fn flush_if(dirty: &AtomicBool, sync: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+    fn flush_if(dirty: &AtomicBool, sync: impl Fn() -> io::Result<()>) -> io::Result<()> {
         if !dirty.swap(false, Ordering::AcqRel) {
             return Ok(());
+        }
+        if mutation::on(Mutation::FsyncRetried) {
+            return sync().or_else(|_| sync());
         }
         sync().inspect_err(|_| dirty.store(true, Ordering::Release))
     }

@@ -16,7 +16,8 @@ const TWICE_EVERY: u64 = 16;
 /// Failures that are shown.
 const MAX_SHOWN: usize = 20;
 
-const USAGE: &str = "usage: cargo xtask sim storage [--seeds N] [--seed S] [--mutation NAME] [--mutations] [--json]
+const USAGE: &str =
+    "usage: cargo xtask sim storage [--seeds N] [--seed S] [--mutation NAME] [--mutations] [--json]
 
   --seeds N        run the seeds 0..N (with --seed: S..S+N); 1000 by default
   --seed S         run one seed and tell its story
@@ -104,8 +105,10 @@ fn run_range(from: u64, count: u64, mutation: Option<Mutation>, first_only: bool
                     if twice && outcome.failure.is_none() {
                         let again = storage::run(seed, false);
                         if again.trace != outcome.trace {
-                            let text =
-                                format!("two runs, two traces: {:016x} and {:016x}", outcome.trace, again.trace);
+                            let text = format!(
+                                "two runs, two traces: {:016x} and {:016x}",
+                                outcome.trace, again.trace
+                            );
                             outcome.failure = Some(text);
                         }
                     }
@@ -116,7 +119,11 @@ fn run_range(from: u64, count: u64, mutation: Option<Mutation>, first_only: bool
                     }
                     if progress && total.seeds.is_multiple_of(64) {
                         let rate = total.seeds as f64 / begun.elapsed().as_secs_f64();
-                        eprint!("\r{}/{count} seeds, {rate:.0}/s, {} failed ", total.seeds, total.failures.len());
+                        eprint!(
+                            "\r{}/{count} seeds, {rate:.0}/s, {} failed ",
+                            total.seeds,
+                            total.failures.len()
+                        );
                         let _ = std::io::stderr().flush();
                     }
                 }
@@ -143,8 +150,16 @@ fn add(total: &mut Total, seed: u64, outcome: &Outcome, twice: bool) {
     }
 }
 
+fn tracing_level() -> tracing_subscriber::filter::LevelFilter {
+    tracing_subscriber::filter::LevelFilter::WARN
+}
+
 fn one_seed(args: &Args, seed: u64) -> bool {
     put_back(args.mutation);
+    if !args.json {
+        // What storage itself says, between the lines of the story.
+        let _ = tracing_subscriber::fmt().without_time().with_target(false).with_max_level(tracing_level()).try_init();
+    }
     let outcome = storage::run(seed, true);
     if args.json {
         let json = serde_json::json!({
@@ -159,9 +174,6 @@ fn one_seed(args: &Args, seed: u64) -> bool {
         });
         println!("{json}");
     } else {
-        for line in &outcome.story {
-            println!("{line}");
-        }
         let verdict = outcome.failure.as_deref().unwrap_or("fine");
         println!("seed {seed}: trace {:016x}: {verdict}", outcome.trace);
     }

@@ -66,16 +66,8 @@ pub(super) struct Writer {
 
 pub(super) const NOBODY: Writer = Writer { producer_id: -1, epoch: -1, sequence: -1, transactional: false };
 
-const CODECS: [Codec; 8] = [
-    Codec::None,
-    Codec::None,
-    Codec::None,
-    Codec::None,
-    Codec::Gzip,
-    Codec::Snappy,
-    Codec::Lz4,
-    Codec::Zstd,
-];
+const CODECS: [Codec; 8] =
+    [Codec::None, Codec::None, Codec::None, Codec::None, Codec::Gzip, Codec::Snappy, Codec::Lz4, Codec::Zstd];
 
 /// A batch of a client, with offsets from 0.
 pub(super) fn data(rng: &mut Rng, writer: Writer, now_ms: i64) -> Vec<u8> {

@@ -28,7 +28,10 @@ pub(super) fn recovered(part: &mut Part, seen: &Observed, down: Down) -> Result<
     if !part.loose {
         let wiped = seen.end == seen.start && least <= seen.start;
         if seen.end < least && !wiped {
-            return Err(format!("ends at {}, but everything below {least} was promised ({down:?})", seen.end));
+            return Err(format!(
+                "ends at {}, but everything below {least} was promised ({down:?})",
+                seen.end
+            ));
         }
         if down == Down::Clean && (seen.start, seen.end) != (part.start, part.end) {
             return Err(format!("{}..{} was {}..{}", seen.start, seen.end, part.start, part.end));
@@ -55,11 +58,11 @@ pub(super) fn recovered(part: &mut Part, seen: &Observed, down: Down) -> Result<
             _ => return Err(format!("the batch at offset {} was never appended there", batch.base())),
         }
     }
-    // Nothing is missing between the start and the end.
-    if !part.loose {
+    // Nothing is missing between the start and the end, unless nothing above the start was durable.
+    if !part.loose && seen.end > seen.start {
         let mut seen_batches = seen.batches().peekable();
         for batch in part.batches.iter().chain(&part.ghosts) {
-            if batch.last() < must_from.max(seen.start) || batch.base() >= seen.end {
+            if batch.gone || batch.last() < must_from.max(seen.start) || batch.base() >= seen.end {
                 continue;
             }
             while seen_batches.next_if(|seen| seen.base() < batch.base()).is_some() {}
@@ -75,6 +78,11 @@ pub(super) fn recovered(part: &mut Part, seen: &Observed, down: Down) -> Result<
             return Err(format!("ends at {}, where no batch ended", seen.end));
         }
     }
+    if seen.end == seen.start && seen.batches().next().is_none() {
+        // The end was below the start that is noted: the log begins anew there.
+        part.batches.clear();
+        part.forgotten_below = vec![seen.start];
+    }
     adopt(part, seen);
     Ok(())
 }
@@ -87,9 +95,9 @@ fn adopt(part: &mut Part, seen: &Observed) {
     for batch in &mut part.batches {
         batch.gone = bases.binary_search(&batch.base()).is_err();
     }
-    if seen.start < part.start {
+    if seen.start < part.start.max(part.start_limit) {
         // What came back was deleted with its epochs.
-        part.epochs_from = part.epochs_from.max(part.start);
+        part.epochs_from = part.epochs_from.max(part.start).max(part.start_limit);
     }
     part.start = seen.start;
     part.start_limit = seen.start;
@@ -127,7 +135,10 @@ fn epochs(part: &Part, seen: &Observed) -> Result<(), String> {
     if let Some(last) = seen.epochs.last()
         && last.start_offset > part.end
     {
-        return Err(format!("epoch {} starts at {} behind the end {}", last.epoch, last.start_offset, part.end));
+        return Err(format!(
+            "epoch {} starts at {} behind the end {}",
+            last.epoch, last.start_offset, part.end
+        ));
     }
     for batch in part.batches.iter().filter(|batch| !batch.gone && batch.base() >= part.start) {
         let above = seen.epochs.partition_point(|entry| entry.start_offset <= batch.base());
@@ -145,8 +156,11 @@ fn epochs(part: &Part, seen: &Observed) -> Result<(), String> {
 }
 
 fn producers(part: &Part, seen: &Observed) -> Result<(), String> {
-    let histories: Vec<_> = part.forgotten_below.iter().map(|from| part.producers(*from)).collect();
     let newest = part.forgotten_below.iter().copied().max().unwrap_or(0);
+    let mut histories = vec![part.producers(i64::MIN)];
+    if part.forgotten_below.iter().any(|from| *from > 0) {
+        histories.extend(part.forgotten_points().map(|from| part.producers(from)));
+    }
     let found = |id: i64| seen.producers.iter().find(|entry| entry.producer_id == id);
     for (id, full) in &histories[0] {
         let Some(entry) = found(*id) else {
@@ -164,7 +178,9 @@ fn producers(part: &Part, seen: &Observed) -> Result<(), String> {
             txn_first: entry.current_txn_first_offset,
         };
         if !histories.iter().filter_map(|history| history.get(id)).any(|model| *model == entry) {
-            return Err(format!("producer {id} is {entry:?}, it should be {full:?} (forgotten below {newest})"));
+            return Err(format!(
+                "producer {id} is {entry:?}, it should be {full:?} (forgotten below {newest})"
+            ));
         }
     }
     match seen.producers.iter().find(|entry| !histories[0].contains_key(&entry.producer_id)) {
@@ -175,7 +191,7 @@ fn producers(part: &Part, seen: &Observed) -> Result<(), String> {
 
 fn transactions(part: &Part, seen: &Observed) -> Result<(), String> {
     let newest = part.forgotten_below.iter().copied().max().unwrap_or(0);
-    let all = part.transactions();
+    let all = part.transactions(i64::MIN);
     let hw = part.high_watermark;
     // What holds back the last stable offset, and what may.
     let mut required = hw;
@@ -193,6 +209,11 @@ fn transactions(part: &Part, seen: &Observed) -> Result<(), String> {
             required = required.min(first);
         }
     }
+    // A producer whose past is forgotten starts a transaction where the full history goes on with one.
+    for from in part.forgotten_points() {
+        let again = part.transactions(from).into_iter().filter(|txn| !all.contains(txn) && txn.first < hw);
+        possible.extend(again.map(|txn| txn.first.max(part.start)));
+    }
     let stable = seen.last_stable;
     if stable != required && !(stable < required && possible.contains(&stable)) {
         return Err(format!("last stable offset {stable} should be {required} (high watermark {hw})"));
@@ -203,7 +224,9 @@ fn transactions(part: &Part, seen: &Observed) -> Result<(), String> {
         let listed = seen
             .aborted
             .iter()
-            .filter(|a| (a.producer_id, a.first_offset, a.last_offset) == (txn.producer_id, txn.first, marker))
+            .filter(|a| {
+                (a.producer_id, a.first_offset, a.last_offset) == (txn.producer_id, txn.first, marker)
+            })
             .count();
         let must = marker >= part.start && marker >= first_segment && txn.first >= newest;
         if (must && listed == 0) || listed > 1 {
@@ -211,9 +234,9 @@ fn transactions(part: &Part, seen: &Observed) -> Result<(), String> {
         }
     }
     for found in &seen.aborted {
-        let known = all.iter().any(|txn| {
-            txn.producer_id == found.producer_id && txn.end == Some((found.last_offset, false))
-        });
+        let known = all
+            .iter()
+            .any(|txn| txn.producer_id == found.producer_id && txn.end == Some((found.last_offset, false)));
         if !known {
             return Err(format!("{found:?} is no aborted transaction"));
         }
@@ -232,13 +255,14 @@ pub(super) fn lookups(part: &Part, log: &Log, seen: &Observed, rng: &mut Rng) ->
         let isolation =
             *rng.pick(&[FetchIsolation::LogEnd, FetchIsolation::LogEnd, FetchIsolation::TxnCommitted]);
         let max_bytes = *rng.pick(&[1usize, 300, 2000]);
-        let read = log.read(offset, max_bytes, isolation, true).map_err(|e| format!("read of {offset}: {e}"))?;
+        let read =
+            log.read(offset, max_bytes, isolation, true).map_err(|e| format!("read of {offset}: {e}"))?;
         let bytes = read.slice.to_vec().map_err(|e| e.to_string())?;
         let bound = match isolation {
             FetchIsolation::TxnCommitted => seen.last_stable,
             _ => part.end,
         };
-        let mut expected = batches.iter().filter(|batch| batch.last() >= offset && batch.base() < bound);
+        let mut expected = batches.iter().filter(|batch| batch.last() >= offset && batch.last() < bound);
         let mut count = 0;
         let mut reached = offset;
         for batch in BatchIter::new(&bytes) {
@@ -260,7 +284,7 @@ pub(super) fn lookups(part: &Part, log: &Log, seen: &Observed, rng: &mut Rng) ->
         if isolation == FetchIsolation::TxnCommitted && count > 0 {
             let newest = part.forgotten_below.iter().copied().max().unwrap_or(0);
             let listed = read.aborted_transactions.unwrap_or_default();
-            for txn in part.transactions() {
+            for txn in part.transactions(i64::MIN) {
                 let Some((marker, false)) = txn.end else { continue };
                 let concerns = marker >= offset && txn.first <= reached && txn.first >= newest;
                 let is_listed =
@@ -276,7 +300,8 @@ pub(super) fn lookups(part: &Part, log: &Log, seen: &Observed, rng: &mut Rng) ->
 
 fn times(part: &Part, log: &Log, seen: &Observed, rng: &mut Rng) -> Result<(), String> {
     let largest = |batches: &[MBatch]| batches.iter().map(|batch| batch.header.max_timestamp).max();
-    let all: Vec<i64> = seen.batches().flat_map(|batch| batch.records.iter().map(|(_, time)| *time)).collect();
+    let all: Vec<i64> =
+        seen.batches().flat_map(|batch| batch.records.iter().map(|(_, time)| *time)).collect();
     if all.is_empty() {
         return Ok(());
     }

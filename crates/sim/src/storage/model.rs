@@ -41,6 +41,8 @@ pub(super) struct Part {
     pub(super) loose: bool,
     /// The log starts at which producer state was rebuilt: what lies below may be forgotten.
     pub(super) forgotten_below: Vec<i64>,
+    /// Every start that the log had.
+    pub(super) starts: Vec<i64>,
     /// The end when producer state was last rebuilt: ended transactions below may hold back nobody any more.
     pub(super) rebuilt_end: i64,
     /// Batches below may have come back after their epochs were forgotten.
@@ -87,11 +89,20 @@ impl Part {
             start_limit: 0,
             loose: false,
             forgotten_below: vec![0],
+            starts: vec![0],
             rebuilt_end: 0,
             epochs_from: 0,
             leader_epoch: 0,
             coordinator_epoch: 0,
         }
+    }
+
+    /// Where the history of producers may begin: a start that rebuilds their state drops the snapshots up to the log's
+    /// start, and replays from that start or from the beginning of a segment below it.
+    pub(super) fn forgotten_points(&self) -> impl Iterator<Item = i64> {
+        let newest = self.forgotten_below.iter().copied().max().unwrap_or(0);
+        let bases = self.batches.iter().map(MBatch::base).filter(move |base| *base <= newest);
+        bases.chain([newest]).filter(move |_| newest > 0)
     }
 
     /// The producers after the batches from `from` on.
@@ -133,10 +144,10 @@ impl Part {
         all
     }
 
-    /// Every transaction, by its first offset.
-    pub(super) fn transactions(&self) -> Vec<MTxn> {
+    /// Every transaction of the batches from `from` on, by its first offset.
+    pub(super) fn transactions(&self, from: i64) -> Vec<MTxn> {
         let mut all: Vec<MTxn> = Vec::new();
-        for batch in &self.batches {
+        for batch in self.batches.iter().filter(|batch| batch.last() >= from) {
             let id = batch.header.producer_id;
             let open = all.iter().position(|txn| txn.producer_id == id && txn.end.is_none());
             match (batch.marker, open) {

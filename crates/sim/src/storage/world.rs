@@ -4,6 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use ottla_protocol::records::patch;
 use ottla_protocol::types::Uuid;
 use ottla_storage::dirs::{CLEAN_SHUTDOWN_FILE, LogDirs, LogDirsOptions};
 use ottla_storage::disk::Disk;
@@ -87,7 +88,8 @@ impl World {
     fn new(seed: u64, verbose: bool) -> Self {
         let mut rng = Rng::new(seed);
         let fs = SimFs::new(rng.next_u64());
-        let paths: Vec<PathBuf> = (0..rng.between(1, 2)).map(|n| PathBuf::from(format!("/data/{n}"))).collect();
+        let paths: Vec<PathBuf> =
+            (0..rng.between(1, 2)).map(|n| PathBuf::from(format!("/data/{n}"))).collect();
         {
             let mut disk = fs.disk();
             for path in &paths {
@@ -127,7 +129,9 @@ impl World {
     fn tell(&mut self, text: impl FnOnce() -> String) {
         if self.verbose {
             let operations = self.fs.disk().operations();
-            self.outcome.story.push(format!("[{operations}] {}", text()));
+            let line = format!("[{operations}] {}", text());
+            println!("{line}");
+            self.outcome.story.push(line);
         }
     }
 
@@ -191,6 +195,9 @@ impl World {
         // Whatever the log says is durable is taken at its word.
         if let Some(dirs) = &self.dirs {
             for part in &mut self.parts {
+                if part.starts.last() != Some(&part.start) {
+                    part.starts.push(part.start);
+                }
                 if let Some(log) = dirs.get(&part.name)
                     && !log.dir_state().is_offline()
                     && !part.loose
@@ -236,6 +243,10 @@ impl World {
             }
             self.outcome.faults = self.fs.disk().injected();
             self.tell(|| "down again while starting".to_owned());
+            for part in &mut self.parts {
+                // The start that was interrupted may have begun at any of them.
+                part.forgotten_below.extend_from_slice(&part.starts);
+            }
             self.crash(Down::Power);
         }
     }
@@ -261,6 +272,7 @@ impl World {
         {
             self.fs.disk().set_full(false);
             dirs.shutdown(self.now_ms, 7);
+            self.sync_failed |= dirs.dirs().iter().any(|dir| dir.offline);
             for path in &self.paths {
                 if !self.fs.disk().files(&path.join(CLEAN_SHUTDOWN_FILE)).is_empty() {
                     clean_dirs.push(path.clone());
@@ -273,7 +285,8 @@ impl World {
             .map(|part| {
                 let log = self.dirs.as_ref().and_then(|dirs| dirs.get(&part.name));
                 log.is_some_and(|log| {
-                    !log.dir_state().is_offline() && clean_dirs.iter().any(|dir| dir == log.dir_state().path())
+                    !log.dir_state().is_offline()
+                        && clean_dirs.iter().any(|dir| dir == log.dir_state().path())
                 })
             })
             .collect();
@@ -323,7 +336,8 @@ impl World {
                 return Err(format!("{} has topic id {:?}", part.name, log.topic_id()));
             }
             let loose = part.loose;
-            check::recovered(part, &seen, down).map_err(|text| format!("{} after {down:?}: {text}", part.name))?;
+            check::recovered(part, &seen, down)
+                .map_err(|text| format!("{} after {down:?}: {text}", part.name))?;
             part.presence = Presence::Yes;
             if loose {
                 gone.push(index);
@@ -386,7 +400,10 @@ impl World {
         let Some(log) = self.dirs.as_ref().and_then(|dirs| dirs.get(&self.parts[index].name)) else {
             return Ok(());
         };
-        if log.dir_state().is_offline() || self.parts[index].loose || self.parts[index].presence == Presence::Maybe {
+        if log.dir_state().is_offline()
+            || self.parts[index].loose
+            || self.parts[index].presence == Presence::Maybe
+        {
             return Ok(());
         }
         let mut part = self.parts.swap_remove(index);
@@ -441,15 +458,33 @@ impl World {
         Writer { producer_id, epoch: entry.producer_epoch, sequence, transactional }
     }
 
-    fn append_batch(&mut self, part: &mut Part, log: &Arc<Log>, mut bytes: Vec<u8>, origin: AppendOrigin) -> Step {
+    fn append_batch(
+        &mut self,
+        part: &mut Part,
+        log: &Arc<Log>,
+        mut bytes: Vec<u8>,
+        origin: AppendOrigin,
+    ) -> Step {
         let expected = MBatch::placed(bytes.clone(), part.end, part.leader_epoch);
+        if bytes.len() > self.config.segment_bytes as usize {
+            return Ok(());
+        }
         let options = AppendOptions::new(origin, part.leader_epoch, self.now_ms);
         match log.append_as_leader(&mut bytes, &options) {
             Ok(info) => {
-                if (info.first_offset, info.last_offset) != (expected.base(), expected.last()) || info.duplicate {
+                if (info.first_offset, info.last_offset) != (expected.base(), expected.last())
+                    || info.duplicate
+                {
                     return Err(format!("appended at {info:?}, not at {}", part.end));
                 }
-                self.tell(|| format!("append {}..={} {:?}", expected.base(), expected.last(), expected.header));
+                let h = expected.header;
+                self.tell(|| {
+                    let size = expected.bytes.len();
+                    let (id, epoch, seq) = (h.producer_id, h.producer_epoch, h.base_sequence);
+                    let (first, last, name) = (expected.base(), expected.last(), &part.name);
+                    format!("{name}: append {first}..={last} {size} bytes, producer {id}/{epoch}/{seq}, epoch {}, {:?}",
+                        h.partition_leader_epoch, expected.marker)
+                });
                 self.appended(part, log, vec![expected]);
                 Ok(())
             }
@@ -498,7 +533,7 @@ impl World {
         }
         match log.append_as_follower(&bytes, part.leader_epoch, self.now_ms) {
             Ok(info) if info.last_offset + 1 == next => {
-                self.tell(|| format!("append as follower {}..{next}", info.first_offset));
+                self.tell(|| format!("{}: append as follower {}..{next}", part.name, info.first_offset));
                 self.appended(part, log, expected);
                 Ok(())
             }
@@ -523,7 +558,8 @@ impl World {
             }
             let commit = world.rng.chance(1, 2);
             let epoch = entry.producer_epoch + i16::from(world.rng.chance(1, 6));
-            let bytes = batches::marker(commit, part.coordinator_epoch, world.now_ms, entry.producer_id, epoch);
+            let bytes =
+                batches::marker(commit, part.coordinator_epoch, world.now_ms, entry.producer_id, epoch);
             world.append_batch(part, log, bytes, AppendOrigin::Coordinator)
         })
     }
@@ -540,6 +576,7 @@ impl World {
         }
         let (first, last) = (batch.base(), batch.last());
         let mut bytes = batch.bytes.clone();
+        patch::set_base_offset(&mut bytes, 0);
         let options = AppendOptions::new(AppendOrigin::Client, part.leader_epoch, self.now_ms);
         match log.append_as_leader(&mut bytes, &options) {
             Ok(info) if info.duplicate && (info.first_offset, info.last_offset) == (first, last) => Ok(()),
@@ -548,8 +585,8 @@ impl World {
         }
     }
 
-    fn roll(&mut self, _part: &mut Part, log: &Arc<Log>) -> Step {
-        self.tell(|| "roll".to_owned());
+    fn roll(&mut self, part: &mut Part, log: &Arc<Log>) -> Step {
+        self.tell(|| format!("{}: roll", part.name));
         match log.roll(self.now_ms) {
             Ok(()) => Ok(()),
             Err(error) => self.only_full(log, &error).map(|_| ()),
@@ -557,7 +594,7 @@ impl World {
     }
 
     fn flush(&mut self, part: &mut Part, log: &Arc<Log>) -> Step {
-        self.tell(|| "flush".to_owned());
+        self.tell(|| format!("{}: flush", part.name));
         match log.flush(self.now_ms) {
             Ok(()) => {
                 part.durable_end = part.end;
@@ -606,8 +643,9 @@ impl World {
         // Mostly a little of the end.
         let from = if self.rng.chance(2, 3) { boundaries.len().saturating_sub(4) } else { 0 };
         let offset = *self.rng.pick(&boundaries[from..]);
-        self.tell(|| format!("truncate to {offset} of {}", part.end));
-        match log.truncate_to(offset, self.now_ms) {
+        self.tell(|| format!("{}: truncate to {offset} of {}", part.name, part.end));
+        let Some(dirs) = &self.dirs else { return Ok(()) };
+        match dirs.truncate(log, offset, self.now_ms) {
             Ok(_) => {
                 if offset < part.end {
                     part.truncate(offset);
@@ -631,8 +669,9 @@ impl World {
 
     fn truncate_fully(&mut self, part: &mut Part, log: &Arc<Log>) -> Step {
         let offset = part.end + self.rng.between(0, 20) - self.rng.between(0, 5).min(part.end);
-        self.tell(|| format!("truncate fully to {offset} of {}", part.end));
-        match log.truncate_fully_and_start_at(offset, None, self.now_ms) {
+        self.tell(|| format!("{}: truncate fully to {offset} of {}", part.name, part.end));
+        let Some(dirs) = &self.dirs else { return Ok(()) };
+        match dirs.truncate_fully_and_start_at(log, offset, None, self.now_ms) {
             Ok(()) => {
                 part.batches.clear();
                 part.ghosts.clear();
@@ -657,7 +696,7 @@ impl World {
             return Ok(());
         }
         let offset = self.rng.between(part.start, part.high_watermark);
-        self.tell(|| format!("delete records before {offset}"));
+        self.tell(|| format!("{}: delete records before {offset}", part.name));
         match log.delete_records(offset) {
             Ok(start) if start == offset.max(part.start) => {
                 part.start = start;
@@ -677,7 +716,7 @@ impl World {
     fn retention(&mut self) -> Step {
         self.now_ms += self.rng.between(0, 5000);
         self.with_log(|world, part, log| {
-            world.tell(|| "retention".to_owned());
+            world.tell(|| format!("{}: retention", part.name));
             let result = log.delete_old_segments(world.now_ms);
             let start = log.log_start_offset();
             if start < part.start || start > part.high_watermark.max(part.start) {

@@ -369,6 +369,58 @@ impl LogDirs {
         Ok(true)
     }
 
+    /// [`Log::truncate_to`] of a partition. The recovery point is taken back in the checkpoint first: records that
+    /// take the place of those that go are not to be taken for durable.
+    ///
+    /// # Errors
+    /// As [`Log::truncate_to`]; [`LogError::DirOffline`] when the checkpoint cannot be written.
+    pub fn truncate(&self, log: &Log, offset: i64, now_ms: i64) -> Result<bool, LogError> {
+        self.note_recovery_point_below(log, offset)?;
+        let truncated = log.truncate_to(offset, now_ms)?;
+        // A flush that ran meanwhile may have brought the old point back.
+        self.note_recovery_point_below(log, offset)?;
+        Ok(truncated)
+    }
+
+    /// [`Log::truncate_fully_and_start_at`] of a partition, as [`LogDirs::truncate`] does it.
+    ///
+    /// # Errors
+    /// As [`LogDirs::truncate`].
+    pub fn truncate_fully_and_start_at(
+        &self,
+        log: &Log,
+        offset: i64,
+        log_start_offset: Option<i64>,
+        now_ms: i64,
+    ) -> Result<(), LogError> {
+        self.note_recovery_point_below(log, offset.min(log.log_start_offset()))?;
+        log.truncate_fully_and_start_at(offset, log_start_offset, now_ms)
+    }
+
+    fn note_recovery_point_below(&self, log: &Log, offset: i64) -> Result<(), LogError> {
+        log.lower_recovery_point(offset);
+        let Some(dir) = self.dirs.iter().find(|dir| Arc::ptr_eq(&dir.state, log.dir_state())) else {
+            return Ok(());
+        };
+        let all = self.all();
+        let recovery_points: BTreeMap<TopicPartition, i64> = all
+            .iter()
+            .filter(|other| Arc::ptr_eq(other.dir_state(), &dir.state))
+            .map(|other| (other.partition().clone(), other.recovery_point_to_note()))
+            .collect();
+        dir.recovery_points.write(&recovery_points).map_err(|error| {
+            if !crate::error::is_no_space(&error) {
+                dir.state.fail("Error while writing checkpoints", &error);
+            }
+            LogError::Storage {
+                operation: "Error while writing the recovery point",
+                partition: log.partition().clone(),
+                dir: dir.state.path().to_path_buf(),
+                source: error,
+            }
+        })
+    }
+
     /// Sets a partition aside that the cluster does not know. Returns whether there was one.
     ///
     /// # Errors
@@ -438,7 +490,7 @@ impl LogDirs {
                 let recovery_point = if mutation::on(Mutation::RecoveryPointEarly) {
                     log.log_end_offset()
                 } else {
-                    log.recovery_point()
+                    log.recovery_point_to_note()
                 };
                 recovery_points.insert(partition.clone(), recovery_point);
                 high_watermarks.insert(partition.clone(), log.high_watermark());

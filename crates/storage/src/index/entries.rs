@@ -117,12 +117,21 @@ impl<const N: usize> Entries<N> {
     pub(super) fn write_out(&self) -> io::Result<()> {
         let (file, bytes, position, count) = {
             let inner = self.read();
-            let (Some(file), Some(entries)) = (&inner.file, &inner.entries) else { return Ok(()) };
+            let Some(entries) = &inner.entries else { return Ok(()) };
             if entries.len() <= inner.written {
                 return Ok(());
             }
             let bytes = entries[inner.written..].concat();
-            (Arc::clone(file), bytes, (inner.written * N) as u64, entries.len())
+            (inner.file.clone(), bytes, (inner.written * N) as u64, entries.len())
+        };
+        let file = match file {
+            Some(file) => file,
+            // Closed by a roll that did not come to its end.
+            None => {
+                let file = self.disk.open(&self.path, OpenMode::ReadWrite)?;
+                self.write().file = Some(Arc::clone(&file));
+                file
+            }
         };
         file.pwrite_all(&bytes, position)?;
         let mut inner = self.write();

@@ -6,6 +6,7 @@ use std::sync::{Arc, RwLock};
 
 use super::entries::{int32, int64};
 use crate::disk::{Disk, DiskFile, OpenMode, read_full};
+use crate::error::is_no_space;
 
 const ENTRY: usize = 34;
 const VERSION: i16 = 0;
@@ -57,6 +58,8 @@ pub struct TransactionIndex {
 struct Inner {
     loaded: Option<Vec<AbortedTxn>>,
     file: Option<Arc<dyn DiskFile>>,
+    /// How many of the entries the file holds; the others wait for space on the disk.
+    written: usize,
 }
 
 impl TransactionIndex {
@@ -86,15 +89,29 @@ impl TransactionIndex {
                     entries.push(entry);
                 }
             }
+            inner.written = entries.len();
             inner.loaded = Some(entries);
         }
         Ok(inner.loaded.get_or_insert_default())
     }
 
-    /// Appends a transaction; the file is made when it is the first.
+    /// Appends a transaction; the file is made when it is the first. On a full disk the entry waits in memory for
+    /// the next append or [`TransactionIndex::write_out`].
     pub(crate) fn append(&self, txn: AbortedTxn) -> io::Result<()> {
         let mut inner = self.inner.write().unwrap_or_else(|poisoned| poisoned.into_inner());
-        let position = self.load(&mut inner)?.len() * ENTRY;
+        self.load(&mut inner)?.push(txn);
+        match self.write_waiting(&mut inner) {
+            Err(error) if is_no_space(&error) => Ok(()),
+            other => other,
+        }
+    }
+
+    fn write_waiting(&self, inner: &mut Inner) -> io::Result<()> {
+        let waiting = match &inner.loaded {
+            Some(entries) if entries.len() > inner.written => &entries[inner.written..],
+            _ => return Ok(()),
+        };
+        let bytes: Vec<u8> = waiting.iter().flat_map(|txn| txn.to_bytes()).collect();
         let file = match &inner.file {
             Some(file) => Arc::clone(file),
             None => {
@@ -103,9 +120,15 @@ impl TransactionIndex {
                 file
             }
         };
-        file.pwrite_all(&txn.to_bytes(), position as u64)?;
-        self.load(&mut inner)?.push(txn);
+        file.pwrite_all(&bytes, (inner.written * ENTRY) as u64)?;
+        inner.written += bytes.len() / ENTRY;
         Ok(())
+    }
+
+    /// Writes what waits for space.
+    pub(crate) fn write_out(&self) -> io::Result<()> {
+        let mut inner = self.inner.write().unwrap_or_else(|poisoned| poisoned.into_inner());
+        self.write_waiting(&mut inner)
     }
 
     /// Every aborted transaction, in order.
@@ -151,6 +174,7 @@ impl TransactionIndex {
             inner.file = Some(file);
         }
         inner.loaded = Some(Vec::new());
+        inner.written = 0;
         Ok(())
     }
 
@@ -161,12 +185,14 @@ impl TransactionIndex {
         let keep = entries.iter().position(|txn| txn.last_offset >= offset).unwrap_or(entries.len());
         if keep < entries.len() {
             entries.truncate(keep);
+            inner.written = inner.written.min(keep);
             self.disk.open(&self.path, OpenMode::ReadWrite)?.truncate((keep * ENTRY) as u64)?;
         }
         Ok(())
     }
 
     pub(crate) fn sync(&self) -> io::Result<()> {
+        self.write_out()?;
         let file = self.inner.read().unwrap_or_else(|poisoned| poisoned.into_inner()).file.clone();
         file.map_or(Ok(()), |file| file.sync_data())
     }

@@ -191,6 +191,20 @@ impl Log {
         analysis: &Analysis,
         options: &AppendOptions,
     ) -> Result<AppendInfo, LogError> {
+        self.append_checked(writer, records, analysis, options).inspect_err(|_| {
+            // Epochs that were noted for later batches of the append start behind the end. The file is put right
+            // with the next epoch, or at the next start.
+            self.epochs_mut().forget_from(self.log_end_offset() + 1);
+        })
+    }
+
+    fn append_checked(
+        &self,
+        writer: &mut Writer,
+        records: &[u8],
+        analysis: &Analysis,
+        options: &AppendOptions,
+    ) -> Result<AppendInfo, LogError> {
         self.check_open()?;
         let config = self.config.load();
         let log_end_offset = self.log_end_offset();

@@ -158,6 +158,27 @@ impl Log {
         self.recovery_point.load(Ordering::Acquire)
     }
 
+    /// The recovery point as it may be noted in the checkpoint. At the end of the active segment it stays before the
+    /// last record: should the segment be closed there, its indexes are durable later than its records, and recovery
+    /// has to begin in it.
+    pub fn recovery_point_to_note(&self) -> i64 {
+        let point = self.recovery_point();
+        let active = self.active_segment().base_offset();
+        if point > active
+           
+            && !mutation::on(Mutation::UnevenRecoveryPoint)
+        {
+            (point - 1).max(active)
+        } else {
+            point
+        }
+    }
+
+    /// Takes the recovery point back before a truncation.
+    pub(crate) fn lower_recovery_point(&self, offset: i64) {
+        self.recovery_point.fetch_min(offset, Ordering::AcqRel);
+    }
+
     /// Bytes of all segments.
     pub fn size(&self) -> u64 {
         self.closed_size.load(Ordering::Relaxed) + self.active_segment().size()

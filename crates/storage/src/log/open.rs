@@ -125,7 +125,7 @@ impl Log {
             (known, _) => known,
         };
 
-        let loader = Loader {
+        let mut loader = Loader {
             disk,
             dir: &dir,
             partition: &partition,
@@ -136,15 +136,46 @@ impl Log {
         };
         loader.finish_interrupted()?;
         let mut epochs = LeaderEpochCache::open(Arc::clone(disk), &dir)?;
-        let mut segments = loader.load_segments(&mut epochs)?;
-        if !options.had_clean_shutdown {
-            let from = segments
+        let (mut segments, without_indexes) = loader.load_segments()?;
+        if let Some(first) = segments.first() {
+            // Producer snapshots from before the first segment know nothing of what lay between.
+            loader.log_start_offset = loader.log_start_offset.max(first.base_offset());
+        }
+        // From where on everything is scanned. What is not scanned was durable, so that nothing is wrong but indexes.
+        let from = if options.had_clean_shutdown {
+            segments.len()
+        } else {
+            segments
                 .partition_point(|segment| segment.base_offset() <= options.recovery_point)
-                .saturating_sub(1);
+                .saturating_sub(1)
+        };
+        let noted = epochs.entries().to_vec();
+        for index in without_indexes.into_iter().filter(|index| *index < from) {
+            let (before, rest) = segments.split_at(index);
+            loader.recover_segment(&rest[0], before, &mut epochs)?;
+        }
+        if epochs.entries() != noted {
+            epochs.persist()?;
+        }
+        if !options.had_clean_shutdown {
+            // What the scanned segments say of epochs takes the place of what was noted: records whose deletion was
+            // not durable have come back without their epochs.
+            let noted = epochs.entries().to_vec();
+            if let Some(first) = segments.get(from) {
+                epochs.forget_from(first.base_offset());
+            }
             for index in from..segments.len() {
                 let (before, rest) = segments.split_at(index);
                 let cut = loader.recover_segment(&rest[0], before, &mut epochs)?;
-                if cut > 0 && !mutation::on(Mutation::LaterSegmentsKept) {
+                // The end of a closed segment can be lost while the next segment is there. Compaction leaves gaps too,
+                // and those stay.
+                let gap = !config.cleanup_policy.compact
+                    && match segments.get(index + 1) {
+                        Some(next) => segments[index].read_next_offset()? != next.base_offset(),
+                        None => false,
+                    };
+                if (cut > 0 || gap) && !mutation::on(Mutation::LaterSegmentsKept) {
+                    let rest = &segments[index..];
                     tracing::warn!(
                         %partition,
                         segment = rest[0].base_offset(),
@@ -153,8 +184,13 @@ impl Log {
                     );
                     let removed = segments.split_off(index + 1);
                     Self::remove_now(&**disk, &removed)?;
+                    // They must not come back between the records that take their place.
+                    disk.fsync_dir(&dir)?;
                     break;
                 }
+            }
+            if epochs.entries() != noted {
+                epochs.persist()?;
             }
         }
 
@@ -171,6 +207,7 @@ impl Log {
                     "the log ends before its start; deleting all segments"
                 );
                 Self::remove_now(&**disk, &segments)?;
+                disk.fsync_dir(&dir)?;
                 segments.clear();
                 epochs.clear()?;
                 Producers::open(Arc::clone(disk), &dir, options.producer_id_expiration_ms)?
@@ -300,6 +337,8 @@ impl Log {
         self.flush(now_ms)?;
         // The closed segments are trimmed and durable; only the active one is left to close.
         self.active_segment().close().map_err(error)?;
+        // The snapshot and a first transaction index are new files.
+        self.disk.fsync_dir(&self.dir()).map_err(error)?;
         self.closed.store(true, Ordering::Release);
         Ok(())
     }

@@ -206,17 +206,15 @@ impl Loader<'_> {
         Ok(next)
     }
 
-    /// Opens every segment, building indexes anew where they are missing or cannot be right.
-    pub(super) fn load_segments(
-        &self,
-        epochs: &mut LeaderEpochCache,
-    ) -> Result<Vec<Arc<Segment>>, RecoveryError> {
+    /// Opens every segment. Returns also which of them have indexes that are missing or cannot be right.
+    pub(super) fn load_segments(&self) -> Result<(Vec<Arc<Segment>>, Vec<usize>), RecoveryError> {
         let files = self.disk.list(self.dir)?;
         let has = |offset: i64, suffix: &str| {
             let name = format!("{}{suffix}", names::offset_name(offset));
             files.binary_search_by(|file| file.name.cmp(&name)).is_ok()
         };
         let mut segments: Vec<Arc<Segment>> = Vec::new();
+        let mut without_indexes = Vec::new();
         for file in files.iter().filter(|file| !file.is_dir) {
             let Some(offset) = names::offset_of(&file.name) else { continue };
             let is_index = [names::INDEX_SUFFIX, names::TIME_INDEX_SUFFIX, names::TXN_INDEX_SUFFIX]
@@ -230,14 +228,14 @@ impl Loader<'_> {
                 let sane = segment.offset_index.exists(&**self.disk)?
                     && segment.txn_index.is_sane(segment.base_offset());
                 if !sane {
-                    self.recover_segment(&segment, &segments, epochs)?;
+                    without_indexes.push(segments.len());
                 } else if !segment.time_index.exists(&**self.disk)? {
                     segment.time_index.reset()?;
                 }
                 segments.push(segment);
             }
         }
-        Ok(segments)
+        Ok((segments, without_indexes))
     }
 
     /// Scans a segment, cuts it at its first bad batch and builds its indexes anew. Returns the bytes that were cut.
@@ -267,7 +265,6 @@ impl Loader<'_> {
         let mut last_entry = 0u64;
         let mut last_offset = segment.base_offset() - 1;
         let mut largest = TimestampOffset { timestamp: NO_TIMESTAMP, offset: segment.base_offset() };
-        let mut epochs_changed = false;
         let mut scan = Scan::new(&**segment.file(), 0, size, BATCH_CHUNK);
         with_scratch(|scratch| -> Result<(), RecoveryError> {
             loop {
@@ -309,7 +306,7 @@ impl Loader<'_> {
                 if header.magic >= 2 {
                     let epoch = header.partition_leader_epoch;
                     if epoch >= 0 && epochs.latest_epoch().is_none_or(|latest| epoch > latest) {
-                        epochs_changed |= epochs.assign_in_memory(epoch, header.base_offset);
+                        epochs.assign_in_memory(epoch, header.base_offset);
                     }
                     match replay(&mut producers, &batch, self.partition, scratch, |txn| {
                         if mutation::on(Mutation::AbortNotIndexed) {
@@ -331,9 +328,6 @@ impl Loader<'_> {
                 last_offset = header.last_offset();
             }
         })?;
-        if epochs_changed {
-            epochs.persist()?;
-        }
         if !mutation::on(Mutation::TimeIndexNotRebuilt) {
             segment.time_index.maybe_append(largest)?;
         }

@@ -36,8 +36,9 @@ impl Log {
             return Ok(active);
         }
         let dir = self.dir();
-        active.on_become_inactive().map_err(error)?;
+        // In this order a full disk leaves the active segment as it is.
         let segment = Self::create_segment(&self.disk, &dir, new_offset, &config, now_ms).map_err(error)?;
+        active.on_become_inactive().map_err(error)?;
         let mut segments = self.segments.load().to_vec();
         segments.push(Arc::clone(&segment));
         self.set_segments(segments);
@@ -103,7 +104,8 @@ impl Log {
         let active = segments.last().map_or(0, |segment| segment.base_offset());
         for segment in segments.iter().skip(first).take_while(|segment| segment.base_offset() < offset) {
             segment.flush(segment.base_offset() < active).map_err(error)?;
-            new_files |= segment.base_offset() >= from;
+            // A closed segment brings the snapshot at its end, and perhaps a first transaction index.
+            new_files |= segment.base_offset() >= from || segment.base_offset() < active;
         }
         if new_files {
             for segment in segments.iter().skip(first) {

@@ -35,7 +35,7 @@ impl Log {
             self.truncate_fully_locked(&mut writer, offset, None, now_ms)?;
             return Ok(true);
         }
-        let (kept, removed): (Vec<_>, Vec<_>) =
+        let (kept, mut removed): (Vec<_>, Vec<_>) =
             segments.iter().cloned().partition(|segment| segment.base_offset() <= offset);
         let config = self.config.load();
         if let Some(active) = kept.last() {
@@ -49,7 +49,11 @@ impl Log {
                 self.delete_later(&path, now_ms).map_err(error)?;
             }
         }
+        removed.reverse();
         self.delete_segment_files(&removed, now_ms).map_err(error)?;
+        if !removed.is_empty() {
+            self.disk.fsync_dir(&self.dir()).map_err(error)?;
+        }
         if !mutation::on(Mutation::EpochsNotTruncated) {
             self.epochs_mut().truncate_from_end(offset).map_err(error)?;
         }
@@ -101,6 +105,7 @@ impl Log {
         self.delete_segment_files(&old, now_ms).map_err(error)?;
         let segment =
             Self::create_segment(&self.disk, &self.dir(), offset, &config, now_ms).map_err(error)?;
+        self.disk.fsync_dir(&self.dir()).map_err(error)?;
         let start = LogOffsetMetadata { offset, segment_base_offset: offset, position: 0 };
         self.set_segments(vec![Arc::clone(&segment)]);
         self.publish_end(offset);

@@ -155,6 +155,8 @@ impl Segment {
 
     /// Opens the indexes for appending, at their full length.
     pub(crate) fn activate(&self, config: &LogConfig) -> io::Result<()> {
+        // Their length changes, also when nothing is ever appended.
+        self.indexes_dirty.store(true, Ordering::Release);
         self.offset_index.activate(config.segment_index_bytes)?;
         self.time_index.activate(config.segment_index_bytes)
     }
@@ -221,6 +223,7 @@ impl Segment {
             // A torn batch must not stay: what comes next would be written behind it.
             if !self.preallocated.load(Ordering::Relaxed) {
                 self.log.truncate(start)?;
+                self.log.sync_all()?;
             }
             return Err(error);
         }
@@ -350,8 +353,10 @@ impl Segment {
 
     /// Closes the segment for appends: the last entry of the time index is written, files are trimmed.
     pub(crate) fn on_become_inactive(&self) -> io::Result<()> {
+        self.indexes_dirty.store(true, Ordering::Release);
         let largest = self.max_timestamp_so_far()?;
         self.time_index.maybe_append(largest)?;
+        self.txn_index.write_out()?;
         self.offset_index.close()?;
         self.time_index.close()?;
         if self.preallocated.swap(false, Ordering::Relaxed) {
@@ -375,6 +380,10 @@ impl Segment {
                 let removed = self.size() - at.position;
                 self.log.truncate(at.position)?;
                 self.size.store(at.position, Ordering::Release);
+                // If the cut were lost and later records were not, what was cut off would follow them.
+                if !mutation::on(Mutation::TruncationNotSynced) {
+                    self.log.sync_all()?;
+                }
                 removed
             }
             None => 0,
@@ -395,8 +404,10 @@ impl Segment {
 
     /// Sets the size after a recovery, which found that only so many bytes are good.
     pub(crate) fn set_recovered(&self, valid_bytes: u64, largest: TimestampOffset) -> io::Result<()> {
-        if !mutation::on(Mutation::TailNotCut) {
+        if valid_bytes < self.size() && !mutation::on(Mutation::TailNotCut) {
             self.log.truncate(valid_bytes)?;
+            // As with a truncation: what is cut off must not follow what comes in its place.
+            self.log.sync_all()?;
         }
         self.size.store(valid_bytes, Ordering::Release);
         self.mark_dirty();

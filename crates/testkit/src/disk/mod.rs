@@ -233,10 +233,13 @@ impl SimDisk {
         if outcome == Err(SimError::Down) {
             self.down = true;
         }
-        self.trace = mix(self.trace, match outcome {
-            Ok(()) => 1,
-            Err(error) => 2 + error as u64,
-        });
+        self.trace = mix(
+            self.trace,
+            match outcome {
+                Ok(()) => 1,
+                Err(error) => 2 + error as u64,
+            },
+        );
         outcome
     }
 

@@ -158,7 +158,11 @@ fn one_seed(args: &Args, seed: u64) -> bool {
     put_back(args.mutation);
     if !args.json {
         // What storage itself says, between the lines of the story.
-        let _ = tracing_subscriber::fmt().without_time().with_target(false).with_max_level(tracing_level()).try_init();
+        let _ = tracing_subscriber::fmt()
+            .without_time()
+            .with_target(false)
+            .with_max_level(tracing_level())
+            .try_init();
     }
     let outcome = storage::run(seed, true);
     if args.json {

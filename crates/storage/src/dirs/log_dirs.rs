@@ -276,7 +276,12 @@ impl LogDirs {
                 }
             }),
         }
-        Ok(())
+        // A log that was cut ends at or before the point that is noted. Were it closed there, the next recovery would
+        // begin behind the segment whose indexes were built anew and are not durable.
+        match if clean { Ok(()) } else { self.note_recovery_points(dir) } {
+            Err(error) if !crate::error::is_no_space(&error) => Err(error),
+            _ => Ok(()),
+        }
     }
 
     fn adopt(&self, dir: &LogDir, log: Arc<Log>, is_stray: &(dyn Fn(&Log) -> bool + Sync)) {
@@ -394,21 +399,17 @@ impl LogDirs {
         now_ms: i64,
     ) -> Result<(), LogError> {
         self.note_recovery_point_below(log, offset.min(log.log_start_offset()))?;
+        self.forget_log_start(log)?;
         log.truncate_fully_and_start_at(offset, log_start_offset, now_ms)
     }
 
     fn note_recovery_point_below(&self, log: &Log, offset: i64) -> Result<(), LogError> {
-        log.lower_recovery_point(offset);
+        // Before the last record that stays: its segment may be closed there, see `Log::recovery_point_to_note`.
+        log.lower_recovery_point((offset - 1).max(0));
         let Some(dir) = self.dirs.iter().find(|dir| Arc::ptr_eq(&dir.state, log.dir_state())) else {
             return Ok(());
         };
-        let all = self.all();
-        let recovery_points: BTreeMap<TopicPartition, i64> = all
-            .iter()
-            .filter(|other| Arc::ptr_eq(other.dir_state(), &dir.state))
-            .map(|other| (other.partition().clone(), other.recovery_point_to_note()))
-            .collect();
-        dir.recovery_points.write(&recovery_points).map_err(|error| {
+        self.note_recovery_points(dir).map_err(|error| {
             if !crate::error::is_no_space(&error) {
                 dir.state.fail("Error while writing checkpoints", &error);
             }
@@ -419,6 +420,47 @@ impl LogDirs {
                 source: error,
             }
         })
+    }
+
+    /// A start that is noted must not outlive a truncation to below it.
+    fn forget_log_start(&self, log: &Log) -> Result<(), LogError> {
+        let Some(dir) = self.dirs.iter().find(|dir| Arc::ptr_eq(&dir.state, log.dir_state())) else {
+            return Ok(());
+        };
+        let mut starts = self.log_starts(dir);
+        starts.remove(log.partition());
+        dir.log_starts.write(&starts).map_err(|error| {
+            if !crate::error::is_no_space(&error) {
+                dir.state.fail("Error while writing checkpoints", &error);
+            }
+            LogError::Storage {
+                operation: "Error while writing the log start",
+                partition: log.partition().clone(),
+                dir: dir.state.path().to_path_buf(),
+                source: error,
+            }
+        })
+    }
+
+    /// The starts of the logs of a directory, where their first segments do not say them.
+    fn log_starts(&self, dir: &LogDir) -> BTreeMap<TopicPartition, i64> {
+        let mut starts = BTreeMap::new();
+        for log in self.all().iter().filter(|log| Arc::ptr_eq(log.dir_state(), &dir.state)) {
+            let start = log.log_start_offset();
+            if log.segment_sizes().first().is_some_and(|(base_offset, _)| start > *base_offset)
+                && !mutation::on(Mutation::LogStartNotNoted)
+            {
+                starts.insert(log.partition().clone(), start);
+            }
+        }
+        starts
+    }
+
+    fn note_recovery_points(&self, dir: &LogDir) -> io::Result<()> {
+        let all = self.all();
+        let logs = all.iter().filter(|log| Arc::ptr_eq(log.dir_state(), &dir.state));
+        let points = logs.map(|log| (log.partition().clone(), log.recovery_point_to_note())).collect();
+        dir.recovery_points.write(&points)
     }
 
     /// Sets a partition aside that the cluster does not know. Returns whether there was one.
@@ -483,7 +525,6 @@ impl LogDirs {
         for dir in self.dirs.iter().filter(|dir| !dir.state.is_offline()) {
             let logs = all.iter().filter(|log| Arc::ptr_eq(log.dir_state(), &dir.state));
             let mut recovery_points = BTreeMap::new();
-            let mut log_starts = BTreeMap::new();
             let mut high_watermarks = BTreeMap::new();
             for log in logs {
                 let partition = log.partition();
@@ -494,18 +535,11 @@ impl LogDirs {
                 };
                 recovery_points.insert(partition.clone(), recovery_point);
                 high_watermarks.insert(partition.clone(), log.high_watermark());
-                let start = log.log_start_offset();
-                // A start that the first segment says needs no note.
-                if log.segment_sizes().first().is_some_and(|(base_offset, _)| start > *base_offset)
-                    && !mutation::on(Mutation::LogStartNotNoted)
-                {
-                    log_starts.insert(partition.clone(), start);
-                }
             }
             let result = dir
                 .recovery_points
                 .write(&recovery_points)
-                .and_then(|()| dir.log_starts.write(&log_starts))
+                .and_then(|()| dir.log_starts.write(&self.log_starts(dir)))
                 .and_then(|()| dir.high_watermarks.write(&high_watermarks));
             if let Err(error) = result
                 && !crate::error::is_no_space(&error)

@@ -186,7 +186,10 @@ impl TransactionIndex {
         if keep < entries.len() {
             entries.truncate(keep);
             inner.written = inner.written.min(keep);
-            self.disk.open(&self.path, OpenMode::ReadWrite)?.truncate((keep * ENTRY) as u64)?;
+            // It stays open, so that the next sync makes the cut durable too.
+            let file = self.disk.open(&self.path, OpenMode::ReadWrite)?;
+            file.truncate((inner.written * ENTRY) as u64)?;
+            inner.file = Some(file);
         }
         Ok(())
     }

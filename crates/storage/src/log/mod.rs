@@ -164,10 +164,7 @@ impl Log {
     pub fn recovery_point_to_note(&self) -> i64 {
         let point = self.recovery_point();
         let active = self.active_segment().base_offset();
-        if point > active
-           
-            && !mutation::on(Mutation::UnevenRecoveryPoint)
-        {
+        if point > active && !mutation::on(Mutation::UnevenRecoveryPoint) {
             (point - 1).max(active)
         } else {
             point

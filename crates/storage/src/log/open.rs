@@ -216,6 +216,10 @@ impl Log {
         }
         if segments.is_empty() {
             segments.push(Self::create_segment(disk, &dir, options.log_start_offset, &config, now_ms)?);
+            if options.log_start_offset > 0 {
+                // The segment's name is from now on what says where the log starts.
+                disk.fsync_dir(&dir)?;
+            }
         }
         let active = Arc::clone(&segments[segments.len() - 1]);
         active.activate(&config)?;

@@ -226,11 +226,21 @@ impl Loader<'_> {
             } else if file.name.ends_with(LOG_SUFFIX) {
                 let segment = Arc::new(Segment::open(self.disk, self.dir, offset, self.config, self.now_ms)?);
                 let sane = segment.offset_index.exists(&**self.disk)?
+                    && (segment.time_index.exists(&**self.disk)? || segment.size() == 0)
                     && segment.txn_index.is_sane(segment.base_offset());
+                if segment.size() == 0
+                    && let Some(before) = segments.last()
+                    && before.scan_next_offset()? > offset
+                {
+                    // A roll that a full disk stopped: the log went on in the segment before.
+                    tracing::warn!(partition = %self.partition, segment = offset, "removing an empty segment");
+                    for path in segment.files() {
+                        self.disk.remove_file(&path)?;
+                    }
+                    continue;
+                }
                 if !sane {
                     without_indexes.push(segments.len());
-                } else if !segment.time_index.exists(&**self.disk)? {
-                    segment.time_index.reset()?;
                 }
                 segments.push(segment);
             }

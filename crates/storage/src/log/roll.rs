@@ -37,8 +37,18 @@ impl Log {
         }
         let dir = self.dir();
         // In this order a full disk leaves the active segment as it is.
-        let segment = Self::create_segment(&self.disk, &dir, new_offset, &config, now_ms).map_err(error)?;
-        active.on_become_inactive().map_err(error)?;
+        let segment = Self::create_segment(&self.disk, &dir, new_offset, &config, now_ms)
+            .and_then(|segment| active.on_become_inactive().map(|()| segment));
+        let segment = match segment {
+            Ok(segment) => segment,
+            Err(cause) => {
+                // The log may go on in the active segment. Should this not be durable, the next start does it.
+                for path in Segment::paths(&dir, new_offset) {
+                    let _ = self.disk.remove_file(&path);
+                }
+                return Err(error(cause));
+            }
+        };
         let mut segments = self.segments.load().to_vec();
         segments.push(Arc::clone(&segment));
         self.set_segments(segments);

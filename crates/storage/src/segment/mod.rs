@@ -296,6 +296,19 @@ impl Segment {
         }
     }
 
+    /// The offset after the last record, found by walking over all of them; an index that is wrong does not matter.
+    pub(crate) fn scan_next_offset(&self) -> io::Result<i64> {
+        let mut scan = Scan::new(&*self.log, 0, self.size(), HEADER_CHUNK);
+        let mut next = self.base_offset;
+        loop {
+            match scan.next_header() {
+                Ok(Some((_, header))) => next = header.next_offset(),
+                Ok(None) | Err(ScanError::Corrupt(_)) => return Ok(next),
+                Err(ScanError::Io(error)) => return Err(error),
+            }
+        }
+    }
+
     /// The first record at or behind `starting_offset` whose timestamp is not below `timestamp`.
     pub(crate) fn find_offset_by_timestamp(
         &self,
@@ -466,8 +479,13 @@ impl Segment {
 
     /// Its files, by suffix.
     pub(crate) fn files(&self) -> [PathBuf; 4] {
+        Self::paths(&self.dir, self.base_offset)
+    }
+
+    /// The files of a segment.
+    pub(crate) fn paths(dir: &Path, base_offset: i64) -> [PathBuf; 4] {
         [LOG_SUFFIX, INDEX_SUFFIX, TIME_INDEX_SUFFIX, TXN_INDEX_SUFFIX]
-            .map(|suffix| names::file(&self.dir, self.base_offset, suffix))
+            .map(|suffix| names::file(dir, base_offset, suffix))
     }
 }
 

@@ -3,6 +3,7 @@
 mod bench;
 mod codegen;
 mod dist;
+mod sim;
 mod smoke;
 mod test;
 mod tidy;
@@ -14,6 +15,7 @@ fn main() -> std::process::ExitCode {
         Some("tidy") => tidy::run(),
         Some("bench") => bench::run(&args[1..]),
         Some("dist") => dist::run(),
+        Some("sim") => sim::run(&args[1..]),
         Some("test") => test::run(),
         Some("smoke") => smoke::run(&smoke::root().join("target/debug/ottla")),
         _ => {
@@ -23,6 +25,7 @@ fn main() -> std::process::ExitCode {
                  tidy               check the rules of the house\n  \
                  test               all of the below and every test; what CI runs\n  \
                  smoke              a node of the debug build against kcat and Kafka's Java tools\n  \
+                 sim storage [--seeds N] [--seed S] [--mutation NAME] [--mutations] [--json]  simulated faults\n  \
                  bench [--rounds N] [--against none] [--report]  this build beside Apache Kafka\n  \
                  dist               build a release and lay out dist/{{bin,config}}"
             );

@@ -108,15 +108,18 @@ impl Observed {
                 .filter(|entry| (self.start + 1..self.end).contains(&entry.start_offset))
                 .collect()
         };
-        let noted = epochs(other);
-        if epochs(self).iter().any(|entry| !noted.contains(entry) && other.epochs[0].epoch != entry.epoch) {
+        // A scan can find that an epoch began earlier than was noted.
+        let lost = |entry: &EpochEntry| {
+            !other.epochs.iter().any(|o| o.epoch == entry.epoch && o.start_offset <= entry.start_offset)
+        };
+        if epochs(self).iter().any(lost) {
             return Err(format!("epochs {:?} were {:?}", other.epochs, self.epochs));
         }
         let aborted = |seen: &Observed| -> Vec<_> {
             let whole = seen.aborted.iter().filter(|txn| txn.first_offset >= self.start);
-            whole.map(|txn| (txn.producer_id, txn.first_offset, txn.last_offset)).collect()
+            whole.map(|txn| (txn.producer_id, txn.last_offset)).collect()
         };
-        let after = aborted(other);
+        let after: Vec<_> = other.aborted.iter().map(|txn| (txn.producer_id, txn.last_offset)).collect();
         if aborted(self).iter().any(|before| !after.contains(before)) {
             return Err(format!("aborted {:?} were {:?}", other.aborted, self.aborted));
         }

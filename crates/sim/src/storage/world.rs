@@ -4,8 +4,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use ottla_protocol::records::patch;
+use ottla_protocol::records::{BatchIter, patch};
 use ottla_protocol::types::Uuid;
+use ottla_storage::checkpoint::{RECOVERY_POINT_CHECKPOINT, parse_offsets};
 use ottla_storage::dirs::{CLEAN_SHUTDOWN_FILE, LogDirs, LogDirsOptions};
 use ottla_storage::disk::Disk;
 use ottla_storage::log::AppendOptions;
@@ -145,7 +146,12 @@ impl World {
         }
         // The end: a stop of every kind, and nothing may be missing.
         let down = *self.rng.pick(&[Down::Clean, Down::Kill, Down::Power]);
-        self.stop(down)
+        self.stop(down)?;
+        match self.rng.below(6) {
+            0 | 1 => self.rot(),
+            2 => self.misdirect(),
+            _ => Ok(()),
+        }
     }
 
     fn step(&mut self) -> Step {
@@ -290,6 +296,9 @@ impl World {
                 })
             })
             .collect();
+        if self.rng.chance(1, 4) {
+            self.leave_swap()?;
+        }
         self.dirs = None;
         // After a clean stop the power may go as well.
         let physical = match wanted {
@@ -386,6 +395,168 @@ impl World {
             part.leader_epoch = part.leader_epoch.max(last.unwrap_or(0)) + i32::from(self.rng.chance(1, 2));
         }
         self.outcome.faults = self.fs.disk().injected();
+        Ok(())
+    }
+
+    /// Leaves two segments merged into one with the suffix `.swap`, as a cleaner that is interrupted before it takes
+    /// the old ones away.
+    fn leave_swap(&mut self) -> Step {
+        if self.fs.disk().is_down() || self.parts.is_empty() {
+            return Ok(());
+        }
+        let part = &self.parts[self.rng.index(self.parts.len())];
+        let Some(log) = self.dirs.as_ref().and_then(|dirs| dirs.get(&part.name)) else { return Ok(()) };
+        if log.dir_state().is_offline() || part.loose {
+            return Ok(());
+        }
+        let segments = log.segment_sizes();
+        // Only what is durable is cleaned.
+        let closed = segments.partition_point(|(base, _)| *base <= part.durable_end).saturating_sub(1);
+        if closed.min(segments.len() - 1) < 2 {
+            return Ok(());
+        }
+        let first = self.rng.index(closed.min(segments.len() - 1) - 1);
+        let dir = log.dir();
+        let mut disk = self.fs.disk();
+        disk.clear_faults();
+        let mut merged = Vec::new();
+        for (base, size) in &segments[first..first + 2] {
+            let path = dir.join(format!("{base:020}.log"));
+            let Some(bytes) = disk.files(&path).first().map(|(_, bytes)| bytes.to_vec()) else {
+                return Ok(());
+            };
+            merged.extend_from_slice(&bytes[..*size as usize]);
+        }
+        disk.set_full(false);
+        let said = |error| format!("{error:?} of a disk without faults");
+        let path = dir.join(format!("{:020}.log.swap", segments[first].0));
+        let file = disk.open(&path, true).map_err(said)?;
+        disk.write(file, &merged, 0).map_err(said)?;
+        disk.sync(file).map_err(said)?;
+        disk.sync_dir(&dir).map_err(said)?;
+        drop(disk);
+        let name = self.parts[0].name.clone();
+        self.tell(|| {
+            format!("swap of two segments from {} in {}, {name} is first", segments[first].0, dir.display())
+        });
+        Ok(())
+    }
+
+    /// Opens what a damaged disk holds. A directory that is refused is fine; a panic is not.
+    fn open_damaged(&mut self) -> Option<LogDirs> {
+        let disk: Arc<dyn Disk> = Arc::new(self.fs.clone());
+        let dirs = LogDirs::open(disk, self.options(), 1).ok()?;
+        dirs.load_logs(self.now_ms, &|_| false);
+        for log in dirs.all() {
+            let mut next = log.log_start_offset();
+            while let Ok(read) = log.read(next, 4000, ottla_storage::log::FetchIsolation::TxnCommitted, true)
+            {
+                let bytes = read.slice.to_vec().unwrap_or_default();
+                let last = BatchIter::new(&bytes).flatten().map(|batch| batch.header().next_offset()).last();
+                match last {
+                    Some(last) if last > next => next = last,
+                    _ => break,
+                }
+            }
+            let _ = log.offset_for_timestamp(self.now_ms - 3000);
+            let _ = log.max_timestamp_offset();
+        }
+        Some(dirs)
+    }
+
+    /// Bits of a file rot while the node is down. What recovery scans or builds anew must be as before, up to the
+    /// batch that is hit; of the rest nothing is asked but that nobody panics.
+    fn rot(&mut self) -> Step {
+        self.dirs = None;
+        self.fs.disk().kill_process();
+        let data = Path::new("/data");
+        let files: Vec<(PathBuf, usize)> = {
+            let disk = self.fs.disk();
+            let files = disk.files(data);
+            files
+                .iter()
+                .filter(|(_, b)| !b.is_empty())
+                .map(|(path, bytes)| (path.clone(), bytes.len()))
+                .collect()
+        };
+        if files.is_empty() {
+            return Ok(());
+        }
+        let (path, len) = self.rng.pick(&files).clone();
+        let position = self.rng.index(len);
+        let bit = self.rng.below(8) as u8;
+        let hit = self.hit(&path, position);
+        self.tell(|| format!("bit {bit} of byte {position} of {} flips: {hit:?}", path.display()));
+        self.fs.disk().flip_bit(&path, position, bit);
+        let dirs = self.open_damaged();
+        let Some((name, limit)) = hit else { return Ok(()) };
+        let log = dirs.as_ref().and_then(|dirs| dirs.get(&name));
+        let Some(log) = log else { return Err(format!("{name} is refused for a rotten {}", path.display())) };
+        let seen = Observed::of(&self.fs, &log).map_err(|text| format!("{name} with rot: {text}"))?;
+        let Some(part) = self.parts.iter_mut().find(|part| part.name == name) else { return Ok(()) };
+        (part.durable_end, part.kept_end) = (part.durable_end.min(limit), limit.min(part.end));
+        part.noted_start = 0;
+        // Without the rest of the log its start may be behind the end.
+        part.loose = seen.end < part.start;
+        check::recovered(part, &seen, Down::Kill).map_err(|text| format!("{name} with rot: {text}"))?;
+        check::state(part, &seen).map_err(|text| format!("{name} with rot: {text}"))?;
+        check::lookups(part, &log, &seen, &mut self.rng).map_err(|text| format!("{name} with rot: {text}"))
+    }
+
+    /// The partition of a file whose damage recovery must make good, and the offset up to which it can.
+    fn hit(&self, path: &Path, position: usize) -> Option<(TopicPartition, i64)> {
+        let name = path.file_name()?.to_str()?;
+        let dir = path.parent()?;
+        let (base, kind) = name.split_once('.')?;
+        let base: i64 = base.parse().ok()?;
+        let part = self.parts.iter().find(|part| dir.ends_with(format!("{}", part.name)))?;
+        let disk = self.fs.disk();
+        let read = |path: PathBuf| disk.files(&path).first().map(|(_, bytes)| bytes.to_vec());
+        let points = read(dir.parent()?.join(RECOVERY_POINT_CHECKPOINT)).unwrap_or_default();
+        let point = parse_offsets(&points).ok()?.get(&part.name).copied().unwrap_or(0);
+        let bases: Vec<i64> = disk
+            .files(dir)
+            .iter()
+            .filter_map(|(path, _)| path.file_name()?.to_str()?.strip_suffix(".log")?.parse().ok())
+            .collect();
+        let scanned_from = bases[bases.partition_point(|base| *base <= point).checked_sub(1)?];
+        if base < scanned_from || read(dir.parent()?.join(CLEAN_SHUTDOWN_FILE)).is_some() {
+            return None;
+        }
+        match kind {
+            "index" | "timeindex" | "txnindex" => Some((part.name.clone(), part.end)),
+            "log" => {
+                let bytes = read(path.to_path_buf())?;
+                let mut at = 0;
+                for batch in BatchIter::new(&bytes).flatten() {
+                    let end = at + batch.size();
+                    if position < end {
+                        // The checksum does not cover offset and epoch.
+                        let covered = position - at >= 16;
+                        return covered.then(|| (part.name.clone(), batch.header().base_offset));
+                    }
+                    at = end;
+                }
+                None
+            }
+            _ => None,
+        }
+    }
+
+    /// A write goes astray without an error. What recovery lets through must have been appended.
+    fn misdirect(&mut self) -> Step {
+        let dir = self.rng.pick(&self.paths).clone();
+        let after = self.rng.below(10);
+        self.tell(|| format!("misdirect a write in {} after {after}", dir.display()));
+        self.fs.disk().set_full(false);
+        self.fs.disk().inject(Fault::Misdirect { dir, after });
+        for _ in 0..20 {
+            // Readers may see bytes that nobody wrote there: errors are to be expected, and so are failed directories.
+            let _ = self.append();
+        }
+        self.dirs = None;
+        self.crash(Down::Kill);
+        let _ = self.open_damaged();
         Ok(())
     }
 

@@ -150,9 +150,11 @@ impl Log {
                 .saturating_sub(1)
         };
         let noted = epochs.entries().to_vec();
+        let mut snapshots_hold = options.had_clean_shutdown;
         for index in without_indexes.into_iter().filter(|index| *index < from) {
             let (before, rest) = segments.split_at(index);
-            loader.recover_segment(&rest[0], before, &mut epochs)?;
+            loader.rebuild_indexes(&rest[0], before, &mut epochs)?;
+            snapshots_hold = false;
         }
         if epochs.entries() != noted {
             epochs.persist()?;
@@ -243,7 +245,7 @@ impl Log {
             &segments,
             log_start_offset,
             end,
-            options.had_clean_shutdown,
+            snapshots_hold,
             now_ms,
             &partition,
         )?;

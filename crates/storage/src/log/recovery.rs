@@ -14,7 +14,7 @@ use crate::checkpoint::LeaderEpochCache;
 use crate::config::LogConfig;
 use crate::disk::Disk;
 use crate::error::LogError;
-use crate::index::{AbortedTxn, TimestampOffset};
+use crate::index::{AbortedTxn, OffsetIndex, TimestampOffset};
 use crate::mutation::{self, Mutation};
 use crate::producer_state::{AppendOrigin, Producers, TRANSACTION_VERSION_UNKNOWN};
 use crate::segment::Segment;
@@ -188,10 +188,15 @@ impl Loader<'_> {
                     self.disk.remove_file(&self.dir.join(&file.name))?;
                 }
             }
+            // The swap files are what says that the old segments must go: they keep their names until those are gone.
+            self.disk.fsync_dir(self.dir)?;
         }
         for (_, name) in &swaps {
             let Some(plain) = name.strip_suffix(SWAP_SUFFIX) else { continue };
             self.disk.rename(&self.dir.join(name), &self.dir.join(plain))?;
+        }
+        if !swaps.is_empty() {
+            self.disk.fsync_dir(self.dir)?;
         }
         Ok(())
     }
@@ -248,10 +253,45 @@ impl Loader<'_> {
         Ok((segments, without_indexes))
     }
 
+    /// Builds the indexes of a segment anew that no later recovery will look at. They are durable before the offset
+    /// index has its name: one that is there is complete.
+    pub(super) fn rebuild_indexes(
+        &self,
+        segment: &Arc<Segment>,
+        before: &[Arc<Segment>],
+        epochs: &mut LeaderEpochCache,
+    ) -> Result<(), RecoveryError> {
+        let base_offset = segment.base_offset();
+        let path = names::file(self.dir, base_offset, names::INDEX_SUFFIX);
+        let unfinished =
+            names::file(self.dir, base_offset, &format!("{}{CLEANED_SUFFIX}", names::INDEX_SUFFIX));
+        self.disk.remove_file(&path)?;
+        self.disk.fsync_dir(self.dir)?;
+        let index = OffsetIndex::new(Arc::clone(self.disk), unfinished.clone(), base_offset);
+        self.scan_segment(segment, &index, before, epochs)?;
+        index.sync()?;
+        segment.time_index.sync()?;
+        segment.txn_index.sync()?;
+        self.disk.fsync_dir(self.dir)?;
+        self.disk.rename(&unfinished, &path)?;
+        self.disk.fsync_dir(self.dir)?;
+        Ok(())
+    }
+
     /// Scans a segment, cuts it at its first bad batch and builds its indexes anew. Returns the bytes that were cut.
     pub(super) fn recover_segment(
         &self,
         segment: &Arc<Segment>,
+        before: &[Arc<Segment>],
+        epochs: &mut LeaderEpochCache,
+    ) -> Result<u64, RecoveryError> {
+        self.scan_segment(segment, &segment.offset_index, before, epochs)
+    }
+
+    fn scan_segment(
+        &self,
+        segment: &Arc<Segment>,
+        offset_index: &OffsetIndex,
         before: &[Arc<Segment>],
         epochs: &mut LeaderEpochCache,
     ) -> Result<u64, RecoveryError> {
@@ -266,7 +306,7 @@ impl Loader<'_> {
             self.partition,
         )?;
         if !mutation::on(Mutation::OffsetIndexNotRebuilt) {
-            segment.offset_index.reset()?;
+            offset_index.reset()?;
         }
         segment.time_index.reset()?;
         segment.txn_index.reset()?;
@@ -295,7 +335,7 @@ impl Loader<'_> {
                     return Ok(());
                 }
                 // The checksum does not cover the base offset.
-                let in_segment = segment.offset_index.can_append_offset(header.last_offset());
+                let in_segment = offset_index.can_append_offset(header.last_offset());
                 if !in_segment || header.last_offset() <= last_offset {
                     tracing::warn!(partition = %self.partition, position, "an offset does not belong to its place");
                     return Ok(());
@@ -306,7 +346,7 @@ impl Loader<'_> {
                 }
                 if position - last_entry > u64::from(self.config.index_interval_bytes) {
                     if !mutation::on(Mutation::OffsetIndexNotRebuilt) {
-                        segment.offset_index.append(header.last_offset(), position as u32)?;
+                        offset_index.append(header.last_offset(), position as u32)?;
                     }
                     if !mutation::on(Mutation::TimeIndexNotRebuilt) {
                         segment.time_index.maybe_append(largest)?;
@@ -341,7 +381,7 @@ impl Loader<'_> {
         if !mutation::on(Mutation::TimeIndexNotRebuilt) {
             segment.time_index.maybe_append(largest)?;
         }
-        segment.offset_index.close()?;
+        offset_index.close()?;
         segment.time_index.close()?;
         segment.set_recovered(valid, largest)?;
         producers.take_snapshot(true)?;

@@ -61,6 +61,13 @@ pub enum Fault {
         /// Operations before it.
         after: u64,
     },
+    /// A write seems to succeed and is written elsewhere in its file, or nowhere.
+    Misdirect {
+        /// Writes below `dir` before it.
+        after: u64,
+        /// Where.
+        dir: PathBuf,
+    },
     /// The device is full from some time on.
     Full {
         /// Operations that change the disk before it.
@@ -87,6 +94,9 @@ impl Fault {
             Fault::Crash { after } | Fault::Full { after } => (kind.changes() && countdown(after), false),
             Fault::Error { dir, kind: wanted, after } => {
                 (wanted.is_none_or(|w| w == kind) && path.starts_with(&*dir) && countdown(after), false)
+            }
+            Fault::Misdirect { dir, after } => {
+                (kind == FaultKind::Write && path.starts_with(&*dir) && countdown(after), false)
             }
             Fault::Dead { dir, after } => (path.starts_with(&*dir) && countdown(after), true),
         };

@@ -68,6 +68,8 @@ pub struct SimDisk {
     /// No space is left; what does not grow still works.
     full: bool,
     down: bool,
+    /// The write that begins now goes elsewhere.
+    misdirect: bool,
     locks: BTreeSet<PathBuf>,
     trace: u64,
     operations: u64,
@@ -91,6 +93,7 @@ impl SimDisk {
             faults: Vec::new(),
             full: false,
             down: false,
+            misdirect: false,
             locks: BTreeSet::new(),
             trace: 0,
             operations: 0,
@@ -221,6 +224,7 @@ impl SimDisk {
                             outcome = Err(SimError::Io);
                         }
                         Fault::Full { .. } => self.full = true,
+                        Fault::Misdirect { .. } => self.misdirect = true,
                         _ => {}
                     }
                     if again {
@@ -474,6 +478,13 @@ impl SimDisk {
         };
         let sequence = self.next_sequence();
         let now_ms = self.now_ms;
+        let mut position = position;
+        if std::mem::take(&mut self.misdirect) {
+            if self.rng.chance(1, 2) {
+                return outcome;
+            }
+            position = self.rng.below(position + bytes.len() as u64 + 1);
+        }
         if let Node::File(file) = &mut self.nodes[handle.node]
             && len > 0
         {

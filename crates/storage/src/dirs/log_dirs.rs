@@ -41,6 +41,11 @@ pub struct LogDirsOptions {
     pub transaction_verification: bool,
     /// `file.delete.delay.ms` of whole partitions.
     pub file_delete_delay_ms: i64,
+    /// `ottla.log.unflushed.bytes.per.partition`: bytes of one log that may be written and not durable before it is
+    /// made durable in the background.
+    pub max_unflushed_bytes_per_partition: u64,
+    /// `ottla.log.unflushed.bytes.per.dir`: the same for all logs of a directory.
+    pub max_unflushed_bytes_per_dir: u64,
 }
 
 impl fmt::Debug for LogDirsOptions {
@@ -59,6 +64,8 @@ impl LogDirsOptions {
             producer_id_expiration_ms: DEFAULT_PRODUCER_ID_EXPIRATION_MS,
             transaction_verification: true,
             file_delete_delay_ms: 60_000,
+            max_unflushed_bytes_per_partition: 256 << 20,
+            max_unflushed_bytes_per_dir: 2 << 30,
         }
     }
 }
@@ -145,6 +152,7 @@ impl LogDirs {
         let mut dirs = Vec::new();
         for path in &options.dirs {
             let state = Arc::new(DirState::new(path.clone()));
+            state.set_max_unflushed_bytes(options.max_unflushed_bytes_per_partition);
             let mut dir = LogDir {
                 recovery_points: OffsetCheckpoint::new(Arc::clone(&disk), path, RECOVERY_POINT_CHECKPOINT),
                 log_starts: OffsetCheckpoint::new(Arc::clone(&disk), path, LOG_START_OFFSET_CHECKPOINT),
@@ -502,6 +510,30 @@ impl LogDirs {
                 tracing::warn!(%error, "maintenance of a log failed");
             }
         }
+        self.bound_unflushed(now_ms);
+    }
+
+    /// Makes the logs with the most bytes that are not durable durable, until each directory is below its limit.
+    fn bound_unflushed(&self, now_ms: i64) {
+        let all = self.all();
+        for dir in self.dirs.iter().filter(|dir| !dir.state.is_offline()) {
+            let mut logs: Vec<(u64, &Arc<Log>)> = all
+                .iter()
+                .filter(|log| Arc::ptr_eq(log.dir_state(), &dir.state))
+                .map(|log| (log.unflushed_bytes(), log))
+                .collect();
+            let mut total: u64 = logs.iter().map(|(bytes, _)| bytes).sum();
+            logs.sort_by_key(|(bytes, _)| std::cmp::Reverse(*bytes));
+            for (bytes, log) in logs {
+                if total <= self.options.max_unflushed_bytes_per_dir {
+                    break;
+                }
+                if let Err(error) = log.flush(now_ms) {
+                    tracing::warn!(%error, "a log cannot be made durable");
+                }
+                total -= bytes;
+            }
+        }
     }
 
     /// [`Log::delete_old_segments`] of every log that is not compacted. Returns the number of segments.
@@ -552,6 +584,9 @@ impl LogDirs {
     /// Closes every log, writes the checkpoints and the marks of a clean stop. A directory of which a log cannot be
     /// closed gets no mark, and is recovered at the next start.
     pub fn shutdown(&self, now_ms: i64, broker_epoch: i64) {
+        for dir in &self.dirs {
+            dir.state.committer().stop();
+        }
         let all = self.all();
         let mut unclean: Vec<PathBuf> = Vec::new();
         for log in &all {

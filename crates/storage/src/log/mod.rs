@@ -80,6 +80,11 @@ pub struct Log {
     last_stable_offset: AtomicI64,
     recovery_point: AtomicI64,
     last_flush_ms: AtomicI64,
+    /// Bytes that were ever appended, and how many of them are durable; only the difference has a meaning.
+    appended_bytes: AtomicU64,
+    flushed_bytes: AtomicU64,
+    /// Somebody was asked to make the log durable because too many bytes are not.
+    writeback_asked: AtomicBool,
     last_expiry_ms: AtomicI64,
     /// Bytes of all segments but the active one.
     closed_size: AtomicU64,
@@ -171,6 +176,17 @@ impl Log {
         }
     }
 
+    /// Bytes that are written and, as far as is known, not durable.
+    pub fn unflushed_bytes(&self) -> u64 {
+        let flushed = self.flushed_bytes.load(Ordering::Relaxed);
+        self.appended_bytes.load(Ordering::Relaxed).saturating_sub(flushed)
+    }
+
+    /// What is said of a log in a directory that failed.
+    pub(crate) fn offline_error(&self) -> LogError {
+        LogError::DirOffline { dir: self.dir_state.path().to_path_buf() }
+    }
+
     /// Takes the recovery point back before a truncation.
     pub(crate) fn lower_recovery_point(&self, offset: i64) {
         self.recovery_point.fetch_min(offset, Ordering::AcqRel);
@@ -232,7 +248,7 @@ impl Log {
     /// Fails when the directory is offline or the log is closed.
     fn check_open(&self) -> Result<(), LogError> {
         if self.dir_state.is_offline() {
-            return Err(LogError::DirOffline { dir: self.dir_state.path().to_path_buf() });
+            return Err(self.offline_error());
         }
         if self.closed.load(Ordering::Acquire) {
             return Err(LogError::Closed { partition: self.partition.clone() });

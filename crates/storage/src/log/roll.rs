@@ -108,6 +108,9 @@ impl Log {
             self.dir_state.fail("Error while flushing log", &error);
             self.storage_error("Error while flushing log", error)
         };
+        // Read first: what is appended meanwhile may be durable too, but does not count.
+        let appended = self.appended_bytes.load(Ordering::Acquire);
+        let reaches_end = offset >= self.log_end_offset();
         let segments = self.segments.load_full();
         let first = segments.partition_point(|segment| segment.base_offset() <= from).saturating_sub(1);
         let mut new_files = false;
@@ -136,6 +139,14 @@ impl Log {
         // A truncation meanwhile may have taken back the end.
         let reached = offset.min(self.log_end_offset());
         self.recovery_point.fetch_max(reached, Ordering::AcqRel);
+        if reaches_end {
+            self.flushed_bytes.fetch_max(appended, Ordering::Relaxed);
+        } else {
+            // The closed segments are durable: what is left is at most the active one.
+            let left = self.active_segment().size();
+            self.flushed_bytes.fetch_max(appended.saturating_sub(left), Ordering::Relaxed);
+        }
+        self.writeback_asked.store(false, Ordering::Relaxed);
         self.last_flush_ms.store(now_ms, Ordering::Relaxed);
         Ok(())
     }

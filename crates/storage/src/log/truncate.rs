@@ -25,6 +25,8 @@ impl Log {
         }
         let error = |error| self.storage_error("Error while truncating log", error);
         let mut writer = self.writer();
+        // A flush that began before must not count records that come in the place of those that go.
+        let _no_flush = self.flush_lock.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         if offset >= self.log_end_offset() {
             // An epoch can be noted at the end without a record of it.
             self.epochs_mut().truncate_from_end(self.log_end_offset()).map_err(error)?;
@@ -89,6 +91,7 @@ impl Log {
     ) -> Result<(), LogError> {
         self.check_open()?;
         let mut writer = self.writer();
+        let _no_flush = self.flush_lock.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         self.truncate_fully_locked(&mut writer, offset, log_start_offset, now_ms)
     }
 

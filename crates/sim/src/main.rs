@@ -6,6 +6,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
+use ottla_sim::fuzz;
 use ottla_sim::storage::{self, Outcome};
 use ottla_storage::mutation::Mutation;
 
@@ -259,7 +260,117 @@ fn mutation_table(args: &Args, progress: bool) -> bool {
     all_caught
 }
 
+/// `chaos kill|power [--times N] [--seed N] --binary PATH --helper PATH`.
+fn chaos(args: &[String]) -> ExitCode {
+    let value = |name: &str| args.iter().position(|arg| arg == name).and_then(|at| args.get(at + 1));
+    let number = |name: &str, default: u64| value(name).map_or(Some(default), |text| text.parse().ok());
+    let power = match args.first().map(String::as_str) {
+        Some("kill") => false,
+        Some("power") => true,
+        _ => {
+            eprintln!("usage: cargo xtask chaos kill|power [--times N] [--seed N]");
+            return ExitCode::from(2);
+        }
+    };
+    let (Some(times), Some(seed), Some(binary), Some(helper)) = (
+        number("--times", if power { 50 } else { 200 }),
+        number("--seed", 1),
+        value("--binary"),
+        value("--helper"),
+    ) else {
+        eprintln!("usage: cargo xtask chaos kill|power [--times N] [--seed N]");
+        return ExitCode::from(2);
+    };
+    let options =
+        ottla_sim::chaos::Options { power, times, seed, binary: binary.into(), helper: helper.into() };
+    match ottla_sim::chaos::run(&options) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// `durable BINARY FOLDER`: for `cargo xtask sim durable`.
+fn durable(args: &[String]) -> ExitCode {
+    let [binary, folder] = args else {
+        eprintln!("{USAGE}");
+        return ExitCode::from(2);
+    };
+    match ottla_sim::durable::run(binary.as_ref(), folder.as_ref()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// `fuzz TARGET|all [--executions N] [--from N]`.
+fn fuzz(args: &[String]) -> ExitCode {
+    let usage = || {
+        let names: Vec<&str> = fuzz::TARGETS.iter().map(|target| target.name).collect();
+        eprintln!(
+            "usage: cargo xtask fuzz TARGET [--executions N] [--from N]\n\ntargets: all, {}",
+            names.join(", ")
+        );
+        ExitCode::from(2)
+    };
+    let number = |name: &str, default: u64| match args.iter().position(|arg| arg == name) {
+        None => Some(default),
+        Some(at) => args.get(at + 1).and_then(|text| text.parse().ok()),
+    };
+    let (Some(name), Some(count), Some(from)) =
+        (args.first(), number("--executions", 100_000), number("--from", 0))
+    else {
+        return usage();
+    };
+    let targets: Vec<_> =
+        fuzz::TARGETS.iter().filter(|target| name == "all" || target.name == name).collect();
+    if targets.is_empty() {
+        return usage();
+    }
+    if count > 1 {
+        std::panic::set_hook(Box::new(|_| {}));
+    }
+    let terminal = std::io::stderr().is_terminal();
+    for target in targets {
+        let begun = Instant::now();
+        let progress = |done: u64| {
+            if terminal && done.is_multiple_of(256 * 64) {
+                eprint!("\r{} {done}/{count} ", target.name);
+            }
+        };
+        let found = fuzz::driver::run(target, from, count, &progress);
+        if terminal {
+            eprint!("\r\x1b[K");
+        }
+        if let Some(finding) = found {
+            println!("{}: execution {}: {}", target.name, finding.execution, finding.what);
+            println!("again: cargo xtask fuzz {} --executions 1 --from {}", target.name, finding.execution);
+            return ExitCode::FAILURE;
+        }
+        println!(
+            "{}: {count} executions from {from} in {:.0} s, nothing found",
+            target.name,
+            begun.elapsed().as_secs_f64()
+        );
+    }
+    ExitCode::SUCCESS
+}
+
 fn main() -> ExitCode {
+    let all: Vec<String> = std::env::args().skip(1).collect();
+    if all.first().is_some_and(|first| first == "durable") {
+        return durable(&all[1..]);
+    }
+    if all.first().is_some_and(|first| first == "chaos") {
+        return chaos(&all[1..]);
+    }
+    if all.first().is_some_and(|first| first == "fuzz") {
+        return fuzz(&all[1..]);
+    }
     let args = match parse(std::env::args().skip(1)) {
         Ok(args) => args,
         Err(text) => {

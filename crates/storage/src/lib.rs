@@ -43,5 +43,5 @@ pub mod segment;
 pub mod validation;
 
 pub use config::{CleanupPolicy, CompressionType, LogConfig};
-pub use error::{LogError, RecordError};
+pub use error::{CorruptFile, LogError, RecordError};
 pub use log::{Log, TopicPartition};

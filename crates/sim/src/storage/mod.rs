@@ -12,3 +12,8 @@ mod observe;
 mod world;
 
 pub use world::{Outcome, run};
+
+/// The batch that aborts a transaction.
+pub(crate) fn abort_marker(now_ms: i64, producer_id: i64, producer_epoch: i16) -> Vec<u8> {
+    batches::marker(false, 0, now_ms, producer_id, producer_epoch)
+}

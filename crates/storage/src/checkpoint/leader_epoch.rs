@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::{MAX_CHECKPOINT_BYTES, parse};
 use crate::disk::Disk;
-use crate::segment::invalid_data;
+use crate::error::CorruptFile;
 
 /// Name of the file in a partition's directory.
 pub const LEADER_EPOCH_CHECKPOINT: &str = "leader-epoch-checkpoint";
@@ -43,7 +43,7 @@ impl LeaderEpochCache {
                 let (epoch, offset) = line.split_once(' ')?;
                 Some(EpochEntry { epoch: epoch.parse().ok()?, start_offset: offset.trim().parse().ok()? })
             })
-            .map_err(invalid_data)?;
+            .map_err(|error| CorruptFile::error(&path, None, error))?;
             entries.sort_by_key(|entry| entry.epoch);
         }
         Ok(LeaderEpochCache { disk, path, entries })

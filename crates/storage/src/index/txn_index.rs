@@ -4,9 +4,9 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, RwLock};
 
-use super::entries::{int32, int64};
+use super::entries::{index_len, int32, int64};
 use crate::disk::{Disk, DiskFile, OpenMode, read_full};
-use crate::error::is_no_space;
+use crate::error::{CorruptFile, is_no_space};
 
 const ENTRY: usize = 34;
 const VERSION: i16 = 0;
@@ -80,11 +80,12 @@ impl TransactionIndex {
             let mut entries = Vec::new();
             if self.disk.metadata(&self.path)?.is_some() {
                 let file = self.disk.open(&self.path, OpenMode::Read)?;
-                let mut bytes = vec![0; file.len()? as usize];
+                let mut bytes = vec![0; index_len(&*file, &self.path)?];
                 let read = read_full(&*file, &mut bytes, 0)?;
-                for entry in bytes[..read].as_chunks::<ENTRY>().0 {
+                for (index, entry) in bytes[..read].as_chunks::<ENTRY>().0.iter().enumerate() {
                     let entry = AbortedTxn::parse(entry).ok_or_else(|| {
-                        io::Error::new(io::ErrorKind::InvalidData, "unknown version in a transaction index")
+                        let position = Some((index * ENTRY) as u64);
+                        CorruptFile::error(&self.path, position, "unknown version in a transaction index")
                     })?;
                     entries.push(entry);
                 }

@@ -197,8 +197,20 @@ impl Log {
         }
 
         let mut next_offset = None;
-        if let Some(last) = segments.last() {
-            let end = last.read_next_offset()?;
+        if let Some((last, before)) = segments.split_last() {
+            let end = match last.read_next_offset() {
+                // An index that leads astray is built anew; a log that is damaged itself is not cut after a clean stop.
+                Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                    if last.scan_to_end()?.is_none() {
+                        return Err(error.into());
+                    }
+                    tracing::warn!(%partition, segment = last.base_offset(), %error, "building the indexes anew");
+                    loader.rebuild_indexes(last, before, &mut epochs)?;
+                    snapshots_hold = false;
+                    last.read_next_offset()?
+                }
+                other => other?,
+            };
             if end >= options.log_start_offset {
                 next_offset = Some(end);
             } else {

@@ -13,7 +13,7 @@ use super::{TopicPartition, with_scratch};
 use crate::checkpoint::LeaderEpochCache;
 use crate::config::LogConfig;
 use crate::disk::Disk;
-use crate::error::LogError;
+use crate::error::{CorruptFile, LogError};
 use crate::index::{AbortedTxn, OffsetIndex, TimestampOffset};
 use crate::mutation::{self, Mutation};
 use crate::producer_state::{AppendOrigin, Producers, TRANSACTION_VERSION_UNKNOWN};
@@ -123,9 +123,14 @@ pub(super) fn rebuild_producers(
             with_scratch(|scratch| -> Result<(), RecoveryError> {
                 loop {
                     match scan.next_batch() {
-                        Ok(Some((_, batch))) => replay(producers, &batch, partition, scratch, |_| Ok(()))?,
+                        Ok(Some((position, batch))) => {
+                            replay(producers, &batch, partition, scratch, |_| Ok(())).map_err(|error| {
+                                let path = segment.log_path();
+                                RecoveryError::Io(CorruptFile::error(&path, Some(position), error.into_io()))
+                            })?;
+                        }
                         Ok(None) => return Ok(()),
-                        Err(error) => return Err(RecoveryError::Io(error.into_io())),
+                        Err(error) => return Err(RecoveryError::Io(segment.scan_error(error))),
                     }
                 }
             })?;
@@ -322,7 +327,7 @@ impl Loader<'_> {
                     Ok(Some(found)) => found,
                     Ok(None) => return Ok(()),
                     Err(ScanError::Io(error)) => return Err(error.into()),
-                    Err(ScanError::Corrupt(error)) => {
+                    Err(ScanError::Corrupt { error, .. }) => {
                         tracing::warn!(partition = %self.partition, position = valid, %error, "found invalid messages");
                         return Ok(());
                     }

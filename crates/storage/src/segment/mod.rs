@@ -14,7 +14,7 @@ use ottla_protocol::records::{BatchIter, NO_TIMESTAMP, Scratch};
 
 use crate::config::LogConfig;
 use crate::disk::{Disk, DiskFile, FetchSlice, OpenMode};
-use crate::error::is_no_space;
+use crate::error::{CorruptFile, is_no_space};
 use crate::index::{OffsetIndex, TimeIndex, TimestampOffset, TransactionIndex};
 use crate::mutation::{self, Mutation};
 use names::{INDEX_SUFFIX, LOG_SUFFIX, TIME_INDEX_SUFFIX, TXN_INDEX_SUFFIX};
@@ -187,7 +187,7 @@ impl Segment {
             return Ok(());
         }
         let mut scan = Scan::new(&*self.log, 0, self.size(), 128);
-        if let Some((_, header)) = scan.next_header().map_err(ScanError::into_io)? {
+        if let Some((_, header)) = scan.next_header().map_err(|error| self.scan_error(error))? {
             self.state().rolling_based_timestamp = Some(header.max_timestamp);
         }
         Ok(())
@@ -268,7 +268,7 @@ impl Segment {
     pub(crate) fn translate_offset(&self, offset: i64) -> io::Result<Option<BatchPosition>> {
         let from = self.offset_index.lookup(offset)?;
         let mut scan = Scan::new(&*self.log, u64::from(from.position), self.size(), HEADER_CHUNK);
-        while let Some((position, header)) = scan.next_header().map_err(ScanError::into_io)? {
+        while let Some((position, header)) = scan.next_header().map_err(|error| self.scan_error(error))? {
             if header.last_offset() >= offset {
                 return Ok(Some(BatchPosition { position, size: header.size }));
             }
@@ -281,6 +281,10 @@ impl Segment {
         FetchSlice { file: Arc::clone(&self.log), position, len }
     }
 
+    pub(crate) fn scan_error(&self, error: ScanError) -> io::Error {
+        error.into_io(&self.log_path())
+    }
+
     /// The offset after the last record, found through the index.
     pub(crate) fn read_next_offset(&self) -> io::Result<i64> {
         let last = self.offset_index.last_offset()?;
@@ -291,19 +295,30 @@ impl Segment {
             match scan.next_header() {
                 Ok(Some((_, header))) => next = header.next_offset(),
                 Ok(None) => return Ok(next),
-                Err(error) => return Err(error.into_io()),
+                Err(error) => return Err(self.scan_error(error)),
             }
         }
     }
 
     /// The offset after the last record, found by walking over all of them; an index that is wrong does not matter.
     pub(crate) fn scan_next_offset(&self) -> io::Result<i64> {
+        Ok(self.walk()?.0)
+    }
+
+    /// As [`Segment::scan_next_offset`]; none when something that is no batch is in the way.
+    pub(crate) fn scan_to_end(&self) -> io::Result<Option<i64>> {
+        let (next, whole) = self.walk()?;
+        Ok(whole.then_some(next))
+    }
+
+    fn walk(&self) -> io::Result<(i64, bool)> {
         let mut scan = Scan::new(&*self.log, 0, self.size(), HEADER_CHUNK);
         let mut next = self.base_offset;
         loop {
             match scan.next_header() {
                 Ok(Some((_, header))) => next = header.next_offset(),
-                Ok(None) | Err(ScanError::Corrupt(_)) => return Ok(next),
+                Ok(None) => return Ok((next, true)),
+                Err(ScanError::Corrupt { .. }) => return Ok((next, false)),
                 Err(ScanError::Io(error)) => return Err(error),
             }
         }
@@ -329,16 +344,19 @@ impl Segment {
         scratch: &mut Scratch,
     ) -> io::Result<Option<TimestampAndOffset>> {
         let mut headers = Scan::new(&*self.log, position, self.size(), HEADER_CHUNK);
-        while let Some((position, header)) = headers.next_header().map_err(ScanError::into_io)? {
+        while let Some((position, header)) = headers.next_header().map_err(|error| self.scan_error(error))? {
             if header.max_timestamp < timestamp || header.last_offset() < starting_offset {
                 continue;
             }
             let mut one = Scan::new(&*self.log, position, position + header.size as u64, header.size);
-            let Some((_, batch)) = one.next_batch().map_err(ScanError::into_io)? else { continue };
+            let Some((_, batch)) = one.next_batch().map_err(|error| self.scan_error(error))? else {
+                continue;
+            };
             let epoch = header.partition_leader_epoch;
-            let records = batch.records(scratch).map_err(invalid_data)?;
+            let corrupt = |error| CorruptFile::error(&self.log_path(), Some(position), error);
+            let records = batch.records(scratch).map_err(corrupt)?;
             for record in records {
-                let record = record.map_err(invalid_data)?;
+                let record = record.map_err(corrupt)?;
                 if record.timestamp >= timestamp && record.offset >= starting_offset {
                     return Ok(Some(TimestampAndOffset {
                         timestamp: record.timestamp,
@@ -356,7 +374,7 @@ impl Segment {
         let largest = self.max_timestamp_so_far()?;
         let from = self.offset_index.lookup(largest.offset)?;
         let mut headers = Scan::new(&*self.log, u64::from(from.position), self.size(), HEADER_CHUNK);
-        while let Some((position, header)) = headers.next_header().map_err(ScanError::into_io)? {
+        while let Some((position, header)) = headers.next_header().map_err(|error| self.scan_error(error))? {
             if header.max_timestamp == largest.timestamp {
                 return self.search_timestamp(position, largest.timestamp, self.base_offset, scratch);
             }
@@ -432,7 +450,7 @@ impl Segment {
         let mut largest = self.time_index.last_entry()?;
         let from = self.offset_index.lookup(largest.offset)?;
         let mut scan = Scan::new(&*self.log, u64::from(from.position), self.size(), HEADER_CHUNK);
-        while let Some((_, header)) = scan.next_header().map_err(ScanError::into_io)? {
+        while let Some((_, header)) = scan.next_header().map_err(|error| self.scan_error(error))? {
             if header.max_timestamp > largest.timestamp {
                 largest = TimestampOffset { timestamp: header.max_timestamp, offset: header.last_offset() };
             }
@@ -487,8 +505,4 @@ impl Segment {
         [LOG_SUFFIX, INDEX_SUFFIX, TIME_INDEX_SUFFIX, TXN_INDEX_SUFFIX]
             .map(|suffix| names::file(dir, base_offset, suffix))
     }
-}
-
-pub(crate) fn invalid_data(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, error)
 }

@@ -147,9 +147,10 @@ fn in_folder(options: &Options, folder: &Path) -> io::Result<()> {
     for blow in 1..=options.times {
         stop.store(false, Ordering::Relaxed);
         let before = answered.load(Ordering::Relaxed);
+        let address = node.address.clone();
         std::thread::scope(|scope| -> io::Result<()> {
             for producer in &producers {
-                let (address, stop, answered) = (&node.address, &stop, &answered);
+                let (address, stop, answered) = (&address, &stop, &answered);
                 scope.spawn(move || {
                     let mut producer = producer.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
                     let depth = if producer.number.is_multiple_of(2) { 5 } else { 1 };

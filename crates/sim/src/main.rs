@@ -102,7 +102,7 @@ fn run_range(from: u64, count: u64, mutation: Option<Mutation>, first_only: bool
                         return;
                     }
                     let mut outcome = storage::run(seed, false);
-                    let twice = mutation.is_none() && seed % TWICE_EVERY == 0;
+                    let twice = mutation.is_none() && seed.is_multiple_of(TWICE_EVERY);
                     if twice && outcome.failure.is_none() {
                         let again = storage::run(seed, false);
                         if again.trace != outcome.trace {

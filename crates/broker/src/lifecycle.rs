@@ -14,6 +14,7 @@ use ottla_protocol::types::Uuid;
 use ottla_protocol::{ApiKey, ErrorCode};
 
 use crate::controller::{ControllerNode, MetadataPublisher};
+use crate::listener_info::reachable;
 use crate::partitions::log_config;
 use crate::state::{Broker, BrokerState, random_uuid, wall_clock_ms};
 
@@ -96,14 +97,13 @@ async fn register(
     directories: &[Uuid],
 ) -> Result<i64, LifecycleError> {
     let config = broker.config.load_full();
-    let listeners = config
-        .advertised_broker_listeners
-        .iter()
-        .map(|e| Listener {
-            name: e.listener.as_str().into(),
-            host: e.host.clone().unwrap_or_default().into(),
-            port: if e.port == 0 { broker.bound_port(&e.listener).unwrap_or(0) } else { e.port },
-            security_protocol: e.security_protocol.id(),
+    let listeners = reachable(&config.advertised_broker_listeners, |name| broker.bound_port(name))
+        .into_iter()
+        .map(|l| Listener {
+            name: l.name.into(),
+            host: l.host.into(),
+            port: l.port,
+            security_protocol: l.security_protocol,
             ..Default::default()
         })
         .collect();

@@ -22,12 +22,13 @@ use ottla_storage::disk::{Disk, OsDisk};
 
 use crate::connection::NodeService;
 use crate::controller::{
-    Applied, ControllerAccess, ControllerNode, ControllerService, MetadataPublisher, NodeOptions,
+    self, Applied, ControllerAccess, ControllerNode, ControllerService, MetadataPublisher, NodeOptions,
     RemoteController,
 };
 use crate::coordinators::{GroupCoordinator, TransactionCoordinator};
 use crate::fetch::FetchSessions;
 use crate::lifecycle;
+use crate::listener_info::reachable;
 use crate::metrics::Metrics;
 use crate::metrics_page::NodePages;
 use crate::partitions::{Partitions, log_config};
@@ -122,6 +123,11 @@ pub async fn run(
         ),
         None => None,
     };
+
+    if config.roles.controller {
+        let told = reachable(&config.advertised_controller_listeners, |name| ports.get(name).copied());
+        tokio::spawn(controller::keep_registered(Arc::clone(&node), told));
+    }
 
     tokio::pin!(shutdown);
     let mut running = None;

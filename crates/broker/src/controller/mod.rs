@@ -8,11 +8,13 @@ mod metadata_log;
 mod node;
 mod peer_client;
 mod publisher;
+mod registration;
 mod remote;
 mod service;
 
 pub use node::{ControllerNode, NodeOptions};
 pub use publisher::MetadataPublisher;
+pub use registration::keep_registered;
 pub use remote::RemoteController;
 pub use service::ControllerService;
 

@@ -420,7 +420,7 @@ impl Task {
                 }
                 Effect::AppendFetched { batches } => {
                     let epoch = self.core.epoch();
-                    match self.log.append_as_follower(&batches, epoch) {
+                    match self.log.append_as_follower(&batches, epoch, self.core.is_voter()) {
                         Ok(()) => self.unflushed = true,
                         Err(e) => self.fail(&e),
                     }

@@ -84,7 +84,6 @@ pub async fn start(
             tracing::warn!("still waiting for the metadata that says that this broker may serve");
         }
     }
-    broker.transactions.producer_ids.prefetch(broker);
     broker.set_state(BrokerState::Running);
     tokio::spawn(keep_alive(Arc::downgrade(broker), incarnation, directories));
     Ok(())

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicI64, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicI16, AtomicI64, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -471,6 +471,7 @@ fn make_broker(
         bound_ports: Mutex::new(ports),
         loggers: Default::default(),
         auto_creations: Mutex::default(),
+        kraft_version: AtomicI16::new(node.view().borrow().kraft_version),
         applied_offset,
     })
 }

@@ -1,7 +1,7 @@
 //! What all handlers of a broker share.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicI64, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicI16, AtomicI64, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -86,6 +86,8 @@ pub struct Broker {
     pub loggers: crate::logging::Loggers,
     /// Topics that are being created because clients asked for them.
     /// Offset of the last metadata record that requests see.
+    /// Finalized level of `kraft.version`, which the quorum's own records hold.
+    pub kraft_version: AtomicI16,
     pub applied_offset: tokio::sync::watch::Sender<i64>,
     pub auto_creations: Mutex<BTreeSet<Str>>,
 }

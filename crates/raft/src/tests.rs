@@ -287,6 +287,22 @@ fn the_only_voter_elects_itself_and_commits() {
 }
 
 #[test]
+fn a_static_quorum_of_one_becomes_dynamic() {
+    let mut node = leader();
+    assert!(node.core.can_upgrade_kraft_version(1));
+    assert_eq!(node.core.kraft_version(), 0);
+    let batch = node.core.propose_kraft_version(1, &node.log, 101).unwrap();
+    assert_eq!((batch.base_offset, batch.end_offset), (1, 3));
+    assert_eq!(node.core.kraft_version(), 1);
+    let voter = &node.core.voters().voters[&1];
+    assert_eq!(voter.directory_id, Some(config(1, true).directory_id));
+    assert_eq!(voter.endpoints, config(1, true).advertised);
+    assert!(!node.core.can_upgrade_kraft_version(1));
+    let observer = Node::new(config(2, false));
+    assert!(!observer.core.can_upgrade_kraft_version(1));
+}
+
+#[test]
 fn a_restart_takes_a_new_epoch() {
     let mut node = leader();
     node.propose(&["a"], 101);

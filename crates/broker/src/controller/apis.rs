@@ -1,7 +1,7 @@
 //! Requests that the active controller decides: bytes in, records and bytes out.
 
 use bytes::Bytes;
-use ottla_metadata::controller::{ApiError, Context, Controller, Decision, Random};
+use ottla_metadata::controller::{ApiError, Context, Controller, Decision, KRaftVersion, Random};
 use ottla_metadata::record::VersionedRecord;
 use ottla_protocol::ApiKey;
 use ottla_protocol::messages as m;
@@ -15,6 +15,7 @@ pub struct Decided {
     pub records: Vec<VersionedRecord>,
     pub response: Bytes,
     pub atomic: bool,
+    pub kraft_upgrade: Option<i16>,
 }
 
 /// Why a request got no response at all: it is malformed, or not one for a controller.
@@ -75,11 +76,21 @@ fn run<Req: Message, Resp: Message>(
     on_error: impl FnOnce(&Req, &ApiError) -> Resp,
 ) -> Result<Decided, RequestError> {
     let request: Req = decode(body, version)?;
-    let (records, response, atomic) = match decide(&request) {
-        Ok(decision) => (decision.records, decision.response, decision.atomic),
-        Err(error) => (Vec::new(), on_error(&request, &error), false),
+    let decision = match decide(&request) {
+        Ok(decision) => decision,
+        Err(error) => Decision {
+            records: Vec::new(),
+            response: on_error(&request, &error),
+            atomic: false,
+            kraft_upgrade: None,
+        },
     };
-    Ok(Decided { records, response: response.to_bytes(version)?, atomic })
+    Ok(Decided {
+        records: decision.records,
+        response: decision.response.to_bytes(version)?,
+        atomic: decision.atomic,
+        kraft_upgrade: decision.kraft_upgrade,
+    })
 }
 
 /// Responses that have nothing but an error code (and a message).
@@ -92,14 +103,14 @@ macro_rules! failed {
     };
 }
 
-/// Decides one request. `kraft_version` is the finalized level of that feature.
+/// Decides one request.
 pub fn decide(
     c: &mut Controller,
     ctx: &Context<'_>,
     api: ApiKey,
     body: Bytes,
     random: &mut dyn Random,
-    kraft_version: i16,
+    kraft_version: KRaftVersion,
 ) -> Result<Decided, RequestError> {
     let v = ctx.version;
     match api {
@@ -157,6 +168,7 @@ pub fn decide(
                     records: Vec::new(),
                     response: c.list_partition_reassignments(r),
                     atomic: false,
+                    kraft_upgrade: None,
                 })
             },
             failed!(ListPartitionReassignmentsResponse, message),
@@ -208,7 +220,12 @@ pub fn decide(
 }
 
 fn with_default<R: Default>(decision: Result<Decision<()>, ApiError>) -> Result<Decision<R>, ApiError> {
-    decision.map(|d| Decision { records: d.records, response: R::default(), atomic: d.atomic })
+    decision.map(|d| Decision {
+        records: d.records,
+        response: R::default(),
+        atomic: d.atomic,
+        kraft_upgrade: d.kraft_upgrade,
+    })
 }
 
 fn create_topics_failed(r: &m::CreateTopicsRequest, e: &ApiError) -> m::CreateTopicsResponse {

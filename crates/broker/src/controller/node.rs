@@ -11,16 +11,16 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ottla_metadata::config::StaticConfig;
-use ottla_metadata::controller::{Context, Controller, activation_records};
+use ottla_metadata::controller::{Context, Controller, KRaftVersion, activation_records};
 use ottla_metadata::image::{ImageBuilder, MetadataImage, Provenance};
 use ottla_metadata::record::VersionedRecord;
 use ottla_protocol::ApiKey;
 use ottla_protocol::messages as m;
 use ottla_protocol::wire::Message as _;
 use ottla_raft::{
-    ControlHistory, CoreConfig, Effect, ElectionState, Event, LogView, PeerAddress, PeerRequest,
-    PeerResponse, QuorumCore, RequestId, SnapshotId, SnapshotPolicy, StoredSnapshot, Token, for_each_record,
-    snapshot_bytes, snapshots_to_delete,
+    ControlHistory, CoreConfig, Effect, ElectionState, Event, KRAFT_VERSION_MAX, LogView, PeerAddress,
+    PeerRequest, PeerResponse, QuorumCore, RequestId, SnapshotId, SnapshotPolicy, StoredSnapshot, Token,
+    for_each_record, snapshot_bytes, snapshots_to_delete,
 };
 use ottla_storage::disk::Disk;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -58,6 +58,7 @@ pub struct QuorumView {
     pub epoch: i32,
     pub high_watermark: i64,
     pub log_end_offset: i64,
+    pub kraft_version: i16,
 }
 
 /// An answer with the offset up to which metadata must be applied for it to be seen.
@@ -295,6 +296,7 @@ impl Task {
             epoch: core.epoch(),
             high_watermark: -1,
             log_end_offset: log.end().offset,
+            kraft_version: core.kraft_version(),
         });
         let timeout =
             Duration::from_millis(config.get_int("controller.quorum.request.timeout.ms").max(1) as u64);
@@ -675,6 +677,17 @@ impl Task {
         Some(self.log.end().offset)
     }
 
+    fn upgrade_kraft_version(&mut self, level: i16) {
+        let appended = match self.core.propose_kraft_version(level, &self.log, wall_clock_ms()) {
+            Ok(batch) => self.log.append_as_leader(&batch.bytes, self.core.epoch()),
+            Err(e) => return self.fail(&e),
+        };
+        match appended {
+            Ok(()) => self.unflushed = true,
+            Err(e) => self.fail(&e),
+        }
+    }
+
     fn ask(
         &mut self,
         asker: &Asker,
@@ -687,7 +700,10 @@ impl Task {
             return self.describe_quorum(version, body, reply);
         }
         let next_offset = self.log.end().offset;
-        let kraft_version = self.core.kraft_version();
+        let kraft_version = KRaftVersion {
+            level: self.core.kraft_version(),
+            can_upgrade: self.core.can_upgrade_kraft_version(KRAFT_VERSION_MAX),
+        };
         let Some(controller) = &mut self.controller else {
             let _ = reply.send(Err(ControllerError::NotController));
             return;
@@ -703,6 +719,9 @@ impl Task {
         match apis::decide(controller, &ctx, api, body, &mut random_u64, kraft_version) {
             Ok(decided) => {
                 let body = decided.response;
+                if let Some(level) = decided.kraft_upgrade {
+                    self.upgrade_kraft_version(level);
+                }
                 match self.append(decided.records, decided.atomic) {
                     Some(offset) => self.waiting.push_back(Waiting { offset, reply, body }),
                     None => drop(reply.send(Err(ControllerError::NotController))),
@@ -773,6 +792,7 @@ impl Task {
         let high_watermark = self.core.high_watermark().unwrap_or(-1);
         let leader = self.core.leader_address();
         let (leader_id, epoch, end) = (self.core.leader_id(), self.core.epoch(), self.log.end().offset);
+        let kraft_version = self.core.kraft_version();
         let image = self.builder.image();
         self.view.send_if_modified(|view| {
             let image_changed = view.image.provenance != image.provenance;
@@ -780,6 +800,7 @@ impl Task {
                 || view.leader != leader
                 || view.leader_id != leader_id
                 || view.epoch != epoch
+                || view.kraft_version != kraft_version
                 || view.high_watermark != high_watermark;
             if image_changed {
                 view.image = Arc::new(image.clone());
@@ -789,6 +810,7 @@ impl Task {
             view.epoch = epoch;
             view.high_watermark = high_watermark;
             view.log_end_offset = end;
+            view.kraft_version = kraft_version;
             changed
         });
     }

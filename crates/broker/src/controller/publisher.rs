@@ -46,7 +46,11 @@ impl MetadataPublisher {
     /// Follows the quorum until its task ends.
     pub async fn run(mut self, mut view: watch::Receiver<QuorumView>) {
         while view.changed().await.is_ok() {
-            let image = Arc::clone(&view.borrow_and_update().image);
+            let (image, kraft_version) = {
+                let seen = view.borrow_and_update();
+                (Arc::clone(&seen.image), seen.kraft_version)
+            };
+            self.broker.kraft_version.store(kraft_version, Ordering::Release);
             self.apply(image);
         }
     }

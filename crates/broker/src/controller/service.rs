@@ -176,7 +176,11 @@ impl ControllerConnection {
             });
         }
         let unstable = self.unstable();
-        let image = self.node.view().borrow().image.clone();
+        let (image, kraft_version) = {
+            let view = self.node.view();
+            let seen = view.borrow();
+            (Arc::clone(&seen.image), seen.kraft_version)
+        };
         Answer::Now(m::ApiVersionsResponse {
             api_keys: APIS
                 .iter()
@@ -190,7 +194,7 @@ impl ControllerConnection {
                     })
                 })
                 .collect(),
-            supported_features: crate::features::supported(unstable)
+            supported_features: crate::features::supported()
                 .into_iter()
                 .filter(|(_, min, _)| ctx.version >= 4 || *min > 0)
                 .map(|(name, min_version, max_version)| SupportedFeatureKey {
@@ -200,7 +204,7 @@ impl ControllerConnection {
                     ..Default::default()
                 })
                 .collect(),
-            finalized_features: crate::features::finalized(&image)
+            finalized_features: crate::features::finalized(&image, kraft_version)
                 .into_iter()
                 .map(|(name, level)| FinalizedFeatureKey {
                     name,

@@ -471,6 +471,7 @@ fn make_broker(
         bound_ports: Mutex::new(ports),
         loggers: Default::default(),
         auto_creations: Mutex::default(),
+        unstable_apis: config.get_bool("unstable.api.versions.enable"),
         kraft_version: AtomicI16::new(node.view().borrow().kraft_version),
         applied_offset,
     })

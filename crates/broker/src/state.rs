@@ -86,6 +86,8 @@ pub struct Broker {
     pub loggers: crate::logging::Loggers,
     /// Topics that are being created because clients asked for them.
     /// Offset of the last metadata record that requests see.
+    /// `unstable.api.versions.enable`, which every request asks for.
+    pub unstable_apis: bool,
     /// Finalized level of `kraft.version`, which the quorum's own records hold.
     pub kraft_version: AtomicI16,
     pub applied_offset: tokio::sync::watch::Sender<i64>,
@@ -94,7 +96,7 @@ pub struct Broker {
 
 impl Broker {
     pub fn unstable_api_versions(&self) -> bool {
-        self.config.load().get_bool("unstable.api.versions.enable")
+        self.unstable_apis
     }
 
     pub fn set_state(&self, state: BrokerState) {

@@ -482,7 +482,7 @@ fn spawn_maintenance(broker: &Arc<Broker>, log_dirs: &Arc<LogDirs>) {
     let broker = Arc::downgrade(broker);
     let log_dirs = Arc::clone(log_dirs);
     let spawned = std::thread::Builder::new().name("maintenance".into()).spawn(move || {
-        let (mut checkpointed, mut retained) = (Instant::now(), Instant::now());
+        let (mut checkpointed, mut retained, mut expired) = (Instant::now(), Instant::now(), Instant::now());
         loop {
             std::thread::sleep(MAINTENANCE);
             let Some(b) = broker.upgrade() else { return };
@@ -496,6 +496,15 @@ fn spawn_maintenance(broker: &Arc<Broker>, log_dirs: &Arc<LogDirs>) {
             if checkpointed.elapsed() >= Duration::from_millis(checkpoint) {
                 checkpointed = Instant::now();
                 log_dirs.checkpoint();
+            }
+            let expiry = config.get_int("producer.id.expiration.check.interval.ms").max(1) as u64;
+            if expired.elapsed() >= Duration::from_millis(expiry) {
+                expired = Instant::now();
+                let expiration_ms = i64::from(config.get_int("producer.id.expiration.ms"));
+                for log in log_dirs.all() {
+                    log.set_producer_id_expiration_ms(expiration_ms);
+                    log.remove_expired_producers(now_ms);
+                }
             }
             let retention = config.get_long("log.retention.check.interval.ms").max(1000) as u64;
             if retained.elapsed() >= Duration::from_millis(retention) {

@@ -28,6 +28,13 @@ pub struct MetadataPublisher {
     applied: Arc<MetadataImage>,
 }
 
+/// The configuration of a node with the dynamic values of the cluster and of the node laid over it.
+pub fn in_force(config: &StaticConfig, image: &MetadataImage, node_id: i32) -> StaticConfig {
+    let of = |resource: &ConfigResource| image.configs.get(resource).cloned().unwrap_or_default();
+    let (all, own) = (of(&ConfigResource::all_brokers()), of(&ConfigResource::broker(node_id)));
+    config.with_dynamic(all.iter().map(|(k, v)| (&**k, &**v)), own.iter().map(|(k, v)| (&**k, &**v)))
+}
+
 impl MetadataPublisher {
     pub fn new(
         broker: Arc<Broker>,
@@ -86,13 +93,7 @@ impl MetadataPublisher {
     }
 
     fn dynamic_config(&self, image: &MetadataImage) -> Arc<StaticConfig> {
-        let b = &self.broker;
-        let of = |resource: &ConfigResource| image.configs.get(resource).cloned().unwrap_or_default();
-        let (all, own) = (of(&ConfigResource::all_brokers()), of(&ConfigResource::broker(b.node_id)));
-        Arc::new(
-            b.static_config
-                .with_dynamic(all.iter().map(|(k, v)| (&**k, &**v)), own.iter().map(|(k, v)| (&**k, &**v))),
-        )
+        Arc::new(in_force(&self.broker.static_config, image, self.broker.node_id))
     }
 
     fn elections(&self, applied: &Applied) {

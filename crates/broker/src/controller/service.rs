@@ -17,6 +17,7 @@ use ottla_protocol::{APIS, ApiKey, ErrorCode};
 use ottla_raft::{PeerRequest, PeerResponse};
 
 use super::node::ControllerNode;
+use super::publisher::in_force;
 use super::{Asker, ControllerError, apis, raw_reply};
 use crate::metrics::Metrics;
 use crate::request::{Answer, RequestContext, count_done, decode, malformed, reply, serve};
@@ -126,9 +127,10 @@ impl ControllerConnection {
             ApiKey::DescribeConfigs => serve(metrics, ctx, body, |_, r| {
                 let view = node.view().borrow().clone();
                 let loggers = BTreeMap::new();
+                let current = in_force(&node.config, &view.image, node.node_id);
                 let view = BrokerView {
                     static_config: &node.config,
-                    current: &node.config,
+                    current: &current,
                     image: &view.image,
                     loggers: &loggers,
                 };

@@ -79,7 +79,6 @@ pub struct Log {
     last_stable_offset: AtomicI64,
     recovery_point: AtomicI64,
     last_flush_ms: AtomicI64,
-    last_expiry_ms: AtomicI64,
     /// Bytes of all segments but the active one.
     closed_size: AtomicU64,
     /// One flush at a time.

@@ -228,7 +228,6 @@ impl Log {
             last_stable_offset: AtomicI64::new(log_start_offset),
             recovery_point: AtomicI64::new(recovery_point),
             last_flush_ms: AtomicI64::new(now_ms),
-            last_expiry_ms: AtomicI64::new(now_ms),
             closed_size: AtomicU64::new(0),
             flush_lock: Mutex::new(()),
             pending_deletes: Mutex::new(Vec::new()),

@@ -50,8 +50,7 @@ pub fn usage(pid: u32) -> Usage {
         .split_whitespace()
         .skip(11)
         .filter_map(|t| t.parse::<f64>().ok());
-    // SAFETY: `sysconf` takes a number and returns one.
-    let per_second = unsafe { libc::sysconf(libc::_SC_CLK_TCK) }.max(1) as f64;
+    let per_second = rustix::param::clock_ticks_per_second().max(1) as f64;
     let (user, system) = (ticks.next().unwrap_or(0.0), ticks.next().unwrap_or(0.0));
     let io = read("io");
     let mut switches = 0;

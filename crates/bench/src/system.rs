@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
+
 use crate::process::{self, Usage};
 
 const START_PATIENCE: Duration = Duration::from_secs(120);
@@ -178,20 +180,26 @@ impl Node {
         process::rss_mb(self.pid())
     }
 
+    pub fn peak_mb(&self) -> f64 {
+        process::peak_mb(self.pid())
+    }
+
     /// An orderly stop.
     pub fn stop(&mut self) {
-        self.end(libc::SIGTERM);
+        self.end(Signal::TERM);
     }
 
     /// `kill -9`.
     pub fn kill(&mut self) {
-        self.end(libc::SIGKILL);
+        self.end(Signal::KILL);
     }
 
-    fn end(&mut self, signal: i32) {
+    fn end(&mut self, signal: Signal) {
         let Some(mut child) = self.child.take() else { return };
-        // SAFETY: the process is ours and has not been waited for, so that its id is still its own.
-        unsafe { libc::kill(child.id() as i32, signal) };
+        // The process is ours and has not been waited for, so that its id is still its own.
+        if let Some(pid) = Pid::from_raw(child.id() as i32) {
+            let _ = kill_process(pid, signal);
+        }
         let deadline = Instant::now() + STOP_PATIENCE;
         while Instant::now() < deadline && matches!(child.try_wait(), Ok(None)) {
             std::thread::sleep(Duration::from_millis(10));

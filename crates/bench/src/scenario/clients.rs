@@ -3,6 +3,8 @@
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
 use super::Context;
 use crate::load::admin;
 use crate::load::raw::{self, SmallRequests, small_requests as send};
@@ -48,14 +50,9 @@ pub fn small_requests(ctx: &Context<'_>) -> Result<Vec<Figure>, String> {
 
 pub fn connections(ctx: &Context<'_>) -> Result<Vec<Figure>, String> {
     const IDLE: usize = 10_000;
-    // SAFETY: the structure is filled in before it is handed on; a refusal leaves the limit as it was.
-    unsafe {
-        let mut limit: libc::rlimit = std::mem::zeroed();
-        if libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) == 0 {
-            limit.rlim_cur = limit.rlim_max;
-            libc::setrlimit(libc::RLIMIT_NOFILE, &limit);
-        }
-    }
+    let limit = getrlimit(Resource::Nofile);
+    // A refusal leaves the limit as it was, and shows as a connection that fails.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
     let node = ctx.start("max.connections.per.ip=100000\n")?;
     let mut storm: Vec<TcpStream> = Vec::new();
     let wanted = ctx.amount(IDLE as u64) as usize;

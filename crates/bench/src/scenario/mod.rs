@@ -125,13 +125,5 @@ pub fn by_name(name: &str) -> Option<&'static Scenario> {
 
 /// Free bytes where `dir` is; scenarios write gigabytes.
 pub fn free_bytes(dir: &Path) -> u64 {
-    let Ok(path) = std::ffi::CString::new(dir.as_os_str().as_encoded_bytes()) else { return 0 };
-    // SAFETY: `statvfs` fills in the structure that it is given; `path` ends with a zero byte.
-    unsafe {
-        let mut stat: libc::statvfs = std::mem::zeroed();
-        if libc::statvfs(path.as_ptr(), &mut stat) != 0 {
-            return 0;
-        }
-        stat.f_bavail * stat.f_frsize
-    }
+    rustix::fs::statvfs(dir).map_or(0, |s| s.f_bavail * s.f_frsize)
 }

@@ -53,6 +53,9 @@ pub fn produce_and_consume(ctx: &Context<'_>) -> Result<Vec<Figure>, String> {
     );
     figures.push(Figure::less("  of it in user mode", "s", used.user_s / done.gb()));
     figures.push(Figure::more("produce rate (1 KiB)", "MB/s", done.mb_per_s()));
+    let gb = done.gb();
+    figures.push(Figure::less("read and write calls per MB produced", "", used.io_calls as f64 / gb / 1e3));
+    figures.push(Figure::less("bytes to disk per byte produced", "", used.written_bytes as f64 / gb / 1e9));
     figures.push(Figure::less(
         "context switches per MB produced",
         "",
@@ -81,6 +84,7 @@ pub fn produce_and_consume(ctx: &Context<'_>) -> Result<Vec<Figure>, String> {
         .aim(0.25),
     );
     figures.push(Figure::less("RSS after the load", "MB", node.rss_mb()));
+    figures.push(Figure::less("peak RSS, file pages included", "MB", node.peak_mb()));
     Ok(figures)
 }
 

@@ -10,6 +10,7 @@ use ottla_protocol::messages::fetch_request::FetchRequest;
 use ottla_protocol::messages::vote_request as vote;
 use ottla_protocol::records::{BatchIter, Scratch};
 use ottla_protocol::types::Uuid;
+use ottla_protocol::wire::Message as _;
 use proptest::prelude::*;
 
 use super::*;
@@ -332,6 +333,10 @@ fn an_observer_follows() {
     assert_eq!(p.observers[0].replica_id, 2);
     assert_eq!(p.observers[0].log_end_offset, 3);
     assert_eq!(d.nodes[0].listeners[0].port, 9093);
+    for version in 0..=2 {
+        // What a version cannot say must not be in it.
+        assert!(l.core.describe_quorum(&describe(), version, &l.log, 4_000).to_bytes(version).is_ok());
+    }
 }
 
 #[test]

@@ -3,10 +3,10 @@
 use bytes::Bytes;
 use ottla_metadata::controller::{ApiError, Context, Controller, Decision, KRaftVersion, Random};
 use ottla_metadata::record::VersionedRecord;
-use ottla_protocol::ApiKey;
 use ottla_protocol::messages as m;
 use ottla_protocol::types::Str;
 use ottla_protocol::wire::Message;
+use ottla_protocol::{ApiKey, ErrorCode};
 
 use crate::request::decode;
 
@@ -66,6 +66,11 @@ fn code_of(e: &ApiError) -> i16 {
 
 fn text_of(e: &ApiError) -> Option<Str> {
     e.message.clone().map(Str::from)
+}
+
+/// A request whose time was over when it came. Source: Kafka `ControllerRequestContext.deadlineNs`.
+fn in_time(timeout_ms: i32) -> Result<(), ApiError> {
+    if timeout_ms < 0 { Err(ApiError::silent(ErrorCode::RequestTimedOut)) } else { Ok(()) }
 }
 
 /// Decodes, decides, encodes. `on_error` makes the response for an error that concerns the whole request.
@@ -140,24 +145,42 @@ pub fn decide(
             },
             failed!(UnregisterControllerResponse, message),
         ),
-        ApiKey::CreateTopics => {
-            run(body, v, |r| c.decide_create_topics(ctx, r, random), create_topics_failed)
-        }
-        ApiKey::DeleteTopics => run(body, v, |r| c.decide_delete_topics(ctx, r), delete_topics_failed),
-        ApiKey::CreatePartitions => {
-            run(body, v, |r| c.decide_create_partitions(r, random), create_partitions_failed)
-        }
+        ApiKey::CreateTopics => run(
+            body,
+            v,
+            |r| in_time(r.timeout_ms).and_then(|()| c.decide_create_topics(ctx, r, random)),
+            create_topics_failed,
+        ),
+        ApiKey::DeleteTopics => run(
+            body,
+            v,
+            |r| in_time(r.timeout_ms).and_then(|()| c.decide_delete_topics(ctx, r)),
+            delete_topics_failed,
+        ),
+        ApiKey::CreatePartitions => run(
+            body,
+            v,
+            |r| in_time(r.timeout_ms).and_then(|()| c.decide_create_partitions(r, random)),
+            create_partitions_failed,
+        ),
         ApiKey::AlterPartition => {
             run(body, v, |r| c.decide_alter_partition(ctx, r), failed!(AlterPartitionResponse))
         }
-        ApiKey::ElectLeaders => run(body, v, |r| c.decide_elect_leaders(r), failed!(ElectLeadersResponse)),
+        ApiKey::ElectLeaders => run(
+            body,
+            v,
+            |r: &m::ElectLeadersRequest| in_time(r.timeout_ms).and_then(|()| c.decide_elect_leaders(r)),
+            failed!(ElectLeadersResponse),
+        ),
         ApiKey::AssignReplicasToDirs => {
             run(body, v, |r| c.decide_assign_replicas_to_dirs(r), failed!(AssignReplicasToDirsResponse))
         }
         ApiKey::AlterPartitionReassignments => run(
             body,
             v,
-            |r| c.decide_alter_partition_reassignments(r),
+            |r: &m::AlterPartitionReassignmentsRequest| {
+                in_time(r.timeout_ms).and_then(|()| c.decide_alter_partition_reassignments(r))
+            },
             failed!(AlterPartitionReassignmentsResponse, message),
         ),
         ApiKey::ListPartitionReassignments => run(

@@ -108,6 +108,9 @@ impl TransactionCoordinator {
         api_version: i16,
     ) -> impl Future<Output = TxnResponse> + Send + use<> {
         let sent = match self.partition_of(broker, transactional_id) {
+            _ if transactional_id.is_empty() => {
+                Err(request.error_response(ErrorCode::InvalidRequest, api_version))
+            }
             Some(index) => self.send(index, request, api_version),
             None => Err(request.error_response(ErrorCode::NotCoordinator, api_version)),
         };

@@ -26,8 +26,7 @@ impl Controller {
     ) -> Result<Decision<AlterPartitionReassignmentsResponse>, ApiError> {
         let mut records = Vec::new();
         let mut response = AlterPartitionReassignmentsResponse {
-            allow_replication_factor_change: request.allow_replication_factor_change,
-            error_message: None,
+            // Kafka's controller says nothing of it, so that the answer has the default.
             ..Default::default()
         };
         for topic in &request.topics {

@@ -184,8 +184,10 @@ impl Partitions {
         if !existed {
             tracing::info!(partition = %name, dir = %log.dir().display(), "created log");
         }
-        let partition =
-            Arc::new(Partition::new(topic.name.clone(), topic.id, index, log, registration.leader_epoch));
+        let sibling = topic.partitions.iter().find_map(|(other, _)| table.get(&(topic.id, *other)));
+        let metrics = sibling.map_or_else(Arc::default, |p| Arc::clone(&p.topic_metrics));
+        let (name, epoch) = (topic.name.clone(), registration.leader_epoch);
+        let partition = Arc::new(Partition::new(name, topic.id, index, log, metrics, epoch));
         self.start_epoch(&partition, registration.leader_epoch);
         table.insert(key, Arc::clone(&partition));
         applied.elected.push(partition);

@@ -117,7 +117,7 @@ pub async fn run(
     });
     let http = match config.get_string("ottla.http.listen").filter(|a| !a.is_empty()) {
         Some(address) => Some(
-            crate::http::serve(address, Arc::clone(&pages) as Arc<_>)
+            crate::http::serve(address, Arc::clone(&pages))
                 .await
                 .map_err(|e| StartupError(format!("ottla.http.listen: cannot listen on {address}: {e}")))?,
         ),
@@ -350,7 +350,7 @@ impl Shared {
                 max_connections: own("max.connections"),
                 ..Default::default()
             })),
-            metrics: Arc::clone(&self.metrics.net),
+            metrics: self.metrics.listeners.of(&endpoint.listener),
             send_buffer_bytes: size("socket.send.buffer.bytes"),
             receive_buffer_bytes: size("socket.receive.buffer.bytes"),
             backlog: config.get_int("socket.listen.backlog.size"),

@@ -183,6 +183,17 @@ impl ControllerNode {
         out.gauge("kafka_server_raft_metrics_current_epoch", &[], view.epoch);
         out.gauge("kafka_server_raft_metrics_high_watermark", &[], view.high_watermark);
         out.gauge("kafka_server_raft_metrics_log_end_offset", &[], view.log_end_offset);
+        let state = match (active, view.leader_id) {
+            (true, _) => "leader",
+            (false, None) => "unattached",
+            (false, Some(_)) if self.config.roles.controller => "follower",
+            (false, Some(_)) => "observer",
+        };
+        out.gauge("kafka_server_raft_metrics_current_state", &[("state", &state)], 1);
+        let applied = view.image.provenance.last_offset;
+        out.gauge("kafka_controller_kafkacontroller_lastappliedrecordoffset", &[], applied);
+        out.gauge("kafka_controller_kafkacontroller_lastcommittedrecordoffset", &[], view.high_watermark - 1);
+        out.gauge("kafka_controller_kafkacontroller_metadataerrorcount", &[], 0);
         if active {
             let topics = view.image.topics.len();
             let partitions: usize = view.image.topics.iter().map(|t| t.partitions.len()).sum();
@@ -192,6 +203,9 @@ impl ControllerNode {
             out.gauge("kafka_controller_kafkacontroller_globaltopiccount", &[], topics);
             out.gauge("kafka_controller_kafkacontroller_globalpartitioncount", &[], partitions);
             out.gauge("kafka_controller_kafkacontroller_offlinepartitionscount", &[], offline);
+            let unpreferred = view.image.topics.iter().flat_map(|t| t.partitions.values());
+            let unpreferred = unpreferred.filter(|p| p.replicas.first() != Some(&p.leader)).count();
+            out.gauge("kafka_controller_kafkacontroller_preferredreplicaimbalancecount", &[], unpreferred);
             out.gauge("kafka_controller_kafkacontroller_fencedbrokercount", &[], fenced);
             out.gauge(
                 "kafka_controller_kafkacontroller_activebrokercount",

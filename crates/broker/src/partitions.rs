@@ -244,6 +244,7 @@ pub fn log_config(broker: &StaticConfig, image: &MetadataImage, topic: &str) -> 
         retention_bytes: c.retention_bytes,
         retention_ms: c.retention_ms,
         max_message_bytes: c.max_message_bytes,
+        max_decompressed_message_bytes: c.max_decompressed_message_bytes,
         delete_retention_ms: c.delete_retention_ms,
         file_delete_delay_ms: c.file_delete_delay_ms,
         min_compaction_lag_ms: c.min_compaction_lag_ms,

@@ -13,7 +13,7 @@ use ottla_protocol::messages::produce_response::{
     BatchIndexAndErrorMessage, LeaderIdAndEpoch, NodeEndpoint, PartitionProduceResponse, TopicProduceResponse,
 };
 use ottla_protocol::messages::{ProduceRequest, ProduceResponse};
-use ottla_protocol::records::BatchHeader;
+use ottla_protocol::records::{BatchHeader, RecordsError};
 use ottla_protocol::types::{Str, Uuid};
 use ottla_storage::LogError;
 use ottla_storage::log::AppendOptions;
@@ -258,11 +258,11 @@ impl Produce<'_> {
                 ..Default::default()
             })
             .collect();
-        // Kafka sends the text only where it says more than the code: with errors of single records.
-        let message = match code {
-            ErrorCode::InvalidRecord | ErrorCode::InvalidTimestamp => Some(error.to_string().into()),
-            _ => None,
-        };
+        // Kafka sends the text only with errors of single records; and of a batch whose frame is broken, which it finds
+        // before it looks at partitions (`RequestUtils.hasTransactionalRecords`).
+        let framing = matches!(error, LogError::Records(e) if e.is_corrupt())
+            && !matches!(error, LogError::Records(RecordsError::CrcMismatch { .. }));
+        let message = (framing || !record_errors.is_empty()).then(|| error.to_string().into());
         let log_start_offset = match code {
             ErrorCode::InvalidRecord
             | ErrorCode::InvalidTimestamp

@@ -77,7 +77,7 @@ fn every_tool_prints_one_document() {
         document(&node, "kafka-consumer-groups", &group),
         json!({
             "groups": [{"group": "g", "state": "Empty", "offsets": [{
-                "group": "g", "topic": "t", "partition": 0, "leaderEpoch": 0, "currentOffset": 2,
+                "group": "g", "topic": "t", "partition": 0, "leaderEpoch": null, "currentOffset": 2,
                 "logEndOffset": 3, "lag": 1, "consumerId": null, "host": null, "clientId": null,
             }]}],
             "warnings": ["Consumer group 'g' has no active members."],

@@ -158,7 +158,11 @@ pub async fn run(
         http,
         startup: began.elapsed(),
     });
-    shutdown.await;
+    // As Kafka's, a node that has lost its metadata log ends, so that whoever supervises it learns of it.
+    let lost = tokio::select! {
+        () = &mut shutdown => false,
+        () = node.ended() => true,
+    };
 
     if let Some((broker, log_dirs)) = running {
         lifecycle::stop(&broker).await;
@@ -177,6 +181,9 @@ pub async fn run(
     }
     let stopping = Arc::clone(&node);
     let _ = tokio::task::spawn_blocking(move || stopping.stop()).await;
+    if lost {
+        return Err(StartupError("the metadata log failed: the node has stopped".to_owned()));
+    }
     Ok(())
 }
 

@@ -5,6 +5,7 @@
 
 mod support;
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -16,6 +17,8 @@ use support::{Node, Wire};
 
 const DISK: &str = "32m";
 const VALUE_BYTES: usize = 100_000;
+/// More than the rest of a page of the metadata log holds.
+const TOPICS: usize = 40;
 /// More than the disk holds.
 const MOST_BATCHES: usize = 1_000;
 
@@ -97,11 +100,34 @@ fn fill_and_recover(logs: &str, metadata: &str) {
         &["--topic", "t", "--partition", "0", "--offset", "earliest", "--max-messages", &written.to_string()],
     );
     assert_eq!(read.len(), usize::try_from(written).expect("a count") * (VALUE_BYTES + 1));
+    // Not a byte is left for anything else that the node writes: metadata, checkpoints.
+    let rest = disk.join("rest");
+    let mut filler = std::fs::File::create(&rest).expect("a file");
+    while filler.write_all(&[1; 512]).is_ok() {}
+    // With the metadata log on the same disk topics cannot be made for long; what waits is decided once there is room.
+    let properties = node.dir.path().join("impatient.properties");
+    std::fs::write(&properties, "default.api.timeout.ms=2000\nrequest.timeout.ms=1000\n").expect("a file");
+    let properties = properties.display().to_string();
+    let made = (0..TOPICS).take_while(|i| {
+        let topic = format!("during-{i}");
+        let args = ["--create", "--topic", &topic, "--partitions", "1", "--command-config", &properties];
+        node.tool("kafka-topics", &args).status.success()
+    });
+    let made = made.count();
+    assert_eq!(made == TOPICS, logs != metadata, "{made} topics on a full disk:\n{}", node.log_text());
+    assert_eq!(produce(&mut wire, &value).0, ErrorCode::KafkaStorageError);
+    std::fs::remove_file(&rest).expect("the rest");
     std::fs::remove_file(&ballast).expect("the ballast");
     let after = produce(&mut wire, &value);
     assert_eq!(after, (ErrorCode::None, written), "room is back:\n{}", node.log_text());
-    // Metadata is written again as well.
+    // Metadata is written again as well, and what could not be opened is.
     node.create_topic("u", &["--partitions", "1"]);
+    let end = |page: &support::prometheus::Samples, topic: &str| {
+        page.get("kafka_log_log_logendoffset", &format!("partition=0,topic={topic}"))
+    };
+    node.metrics_until("logs of topics made on the full disk", |page| {
+        end(page, "u").is_some() && (0..made).all(|i| end(page, &format!("during-{i}")) == Some(0.0))
+    });
     assert_eq!(node.metrics().get("kafka_log_logmanager_offlinelogdirectorycount", ""), Some(0.0));
 }
 

@@ -58,14 +58,14 @@ impl Node {
     pub fn start_under(settings: &[(&str, &str)], command: impl FnOnce(&Path) -> Command) -> Node {
         let dir = tempfile::tempdir().expect("a directory");
         let data = dir.path().join("data").display().to_string();
-        let mut text = format!(
+        let mut text = String::from(
             "process.roles=broker,controller\nnode.id=1\n\
              listeners=PLAINTEXT://127.0.0.1:0,CONTROLLER://127.0.0.1:0\n\
              controller.listener.names=CONTROLLER\ncontroller.quorum.voters=1@127.0.0.1:0\n\
              offsets.topic.replication.factor=1\noffsets.topic.num.partitions=3\n\
              transaction.state.log.replication.factor=1\ntransaction.state.log.min.isr=1\n\
              transaction.state.log.num.partitions=2\ngroup.initial.rebalance.delay.ms=0\n\
-             ottla.http.listen=127.0.0.1:0\n"
+             ottla.http.listen=127.0.0.1:0\n",
         );
         if settings.iter().all(|(key, _)| *key != "log.dirs") {
             text.push_str(&format!("log.dirs={data}\n"));

@@ -124,7 +124,6 @@ fn bad_requests_cost_their_connection_and_are_told_once() {
         ("bad body behind a good request", after_good(request(metadata, 1, &[0, 0])), 1),
         ("many bad requests at once", frame(&[0xff; 12]).repeat(50), 0),
     ];
-    let told = |node: &Node| node.log_lines().iter().filter(|line| line.contains(CLOSING)).count();
     for (n, (name, bytes, answers)) in cases.iter().enumerate() {
         let mut wire = node.connect();
         wire.send_bytes(bytes);
@@ -134,8 +133,8 @@ fn bad_requests_cost_their_connection_and_are_told_once() {
         assert!(wire.is_closed_without_answer(), "{name}: the connection is closed");
         // The page is rendered behind the closing, so the numbers are final.
         assert_eq!(node.metrics().get(MALFORMED, ""), Some((n + 1) as f64), "{name} is counted once");
-        node.wait_for_log(|line| line.contains(CLOSING));
-        assert_eq!(told(&node), n + 1, "{name} is told once:\n{}", node.log_text());
+        let told = node.wait_for_lines(n + 1, |line| line.contains(CLOSING));
+        assert_eq!(told.len(), n + 1, "{name} is told once:\n{}", told.join("\n"));
         let response: MetadataResponse =
             healthy.call(ApiKey::Metadata, 1, &MetadataRequest { topics: None, ..Default::default() });
         assert_eq!(response.brokers.len(), 1, "{name}: other connections go on");
@@ -153,6 +152,8 @@ fn bad_requests_cost_their_connection_and_are_told_once() {
     let versions: ApiVersionsResponse = wire.call(ApiKey::ApiVersions, 0, &ApiVersionsRequest::default());
     assert_eq!(versions.error_code, 0);
     assert_eq!(node.metrics().get(MALFORMED, ""), Some(cases.len() as f64));
+    let told = node.log_lines().iter().filter(|line| line.contains(CLOSING)).count();
+    assert_eq!(told, cases.len(), "{}", node.log_text());
 }
 
 fn create(wire: &mut Wire, topic: &str, configs: &[(&str, &str)]) {

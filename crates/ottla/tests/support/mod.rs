@@ -122,11 +122,17 @@ impl Node {
 
     /// Waits for a line of the log, old or new.
     pub fn wait_for_log(&self, wanted: impl Fn(&str) -> bool) -> String {
+        self.wait_for_lines(1, wanted).swap_remove(0)
+    }
+
+    /// Waits until the log has so many such lines; gives all that it has then.
+    pub fn wait_for_lines(&self, count: usize, wanted: impl Fn(&str) -> bool) -> Vec<String> {
         let deadline = Instant::now() + PATIENCE;
         let mut lines = self.log.lines.lock().expect("the log");
         loop {
-            if let Some(found) = lines.iter().find(|line| wanted(line)) {
-                return found.clone();
+            let found: Vec<String> = lines.iter().filter(|line| wanted(line)).cloned().collect();
+            if found.len() >= count {
+                return found;
             }
             let left = deadline.saturating_duration_since(Instant::now());
             assert!(!left.is_zero(), "not in the log:\n{}", lines.join("\n"));

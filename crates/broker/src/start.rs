@@ -117,7 +117,7 @@ pub async fn run(
     });
     let http = match config.get_string("ottla.http.listen").filter(|a| !a.is_empty()) {
         Some(address) => Some(
-            crate::http::serve(address, Arc::clone(&pages) as Arc<_>)
+            crate::http::serve(address, Arc::clone(&pages))
                 .await
                 .map_err(|e| StartupError(format!("ottla.http.listen: cannot listen on {address}: {e}")))?,
         ),
@@ -158,7 +158,11 @@ pub async fn run(
         http,
         startup: began.elapsed(),
     });
-    shutdown.await;
+    // As Kafka's, a node that has lost its metadata log ends, so that whoever supervises it learns of it.
+    let lost = tokio::select! {
+        () = &mut shutdown => false,
+        () = node.ended() => true,
+    };
 
     if let Some((broker, log_dirs)) = running {
         lifecycle::stop(&broker).await;
@@ -177,6 +181,9 @@ pub async fn run(
     }
     let stopping = Arc::clone(&node);
     let _ = tokio::task::spawn_blocking(move || stopping.stop()).await;
+    if lost {
+        return Err(StartupError("the metadata log failed: the node has stopped".to_owned()));
+    }
     Ok(())
 }
 
@@ -350,7 +357,7 @@ impl Shared {
                 max_connections: own("max.connections"),
                 ..Default::default()
             })),
-            metrics: Arc::clone(&self.metrics.net),
+            metrics: self.metrics.listeners.of(&endpoint.listener),
             send_buffer_bytes: size("socket.send.buffer.bytes"),
             receive_buffer_bytes: size("socket.receive.buffer.bytes"),
             backlog: config.get_int("socket.listen.backlog.size"),

@@ -22,6 +22,7 @@ use ottla_raft::{
     PeerRequest, PeerResponse, QuorumCore, RequestId, SnapshotId, SnapshotPolicy, StoredSnapshot, Token,
     for_each_record, snapshot_bytes, snapshots_to_delete,
 };
+use ottla_storage::LogError;
 use ottla_storage::disk::Disk;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -39,6 +40,13 @@ const MAILBOX: usize = 4096;
 const DRAIN: usize = 128;
 /// Bytes of a snapshot that are read into one FetchSnapshot response.
 const MAX_SNAPSHOT_CHUNK: usize = 8 * 1024 * 1024;
+
+/// Between two looks at a full disk.
+const FULL_DISK_PAUSE: Duration = Duration::from_millis(100);
+
+fn is_full(kind: std::io::ErrorKind) -> bool {
+    matches!(kind, std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded)
+}
 
 /// What the task is started with.
 pub struct NodeOptions {
@@ -95,6 +103,7 @@ pub struct ControllerNode {
     active: Arc<AtomicBool>,
     thread: Mutex<Option<std::thread::JoinHandle<()>>>,
     decided: Arc<AtomicI64>,
+    stopping: Arc<AtomicBool>,
     pub node_id: i32,
     pub cluster_id: String,
     pub config: Arc<StaticConfig>,
@@ -107,10 +116,16 @@ impl ControllerNode {
         let (mailbox, mail) = mpsc::channel(MAILBOX);
         let active = Arc::new(AtomicBool::new(false));
         let decided = Arc::new(AtomicI64::new(0));
+        let stopping = Arc::new(AtomicBool::new(false));
         let (config, cluster_id, node_id) =
             (Arc::clone(&options.config), options.cluster_id.clone(), options.core.node_id);
-        let (task, view) =
-            Task::new(options, log, mailbox.downgrade(), Arc::clone(&active), Arc::clone(&decided))?;
+        let (task, view) = Task::new(
+            options,
+            log,
+            mailbox.downgrade(),
+            [&active, &stopping].map(Arc::clone),
+            Arc::clone(&decided),
+        )?;
         let thread = std::thread::Builder::new()
             .name("quorum".into())
             .spawn(move || match tokio::runtime::Builder::new_current_thread().enable_all().build() {
@@ -123,6 +138,7 @@ impl ControllerNode {
             view,
             active,
             decided,
+            stopping,
             thread: Mutex::new(Some(thread)),
             node_id,
             cluster_id,
@@ -165,8 +181,15 @@ impl ControllerNode {
         answer.await.ok()
     }
 
+    /// Completes when the task has ended: after [`stop`](Self::stop), or because its disk failed.
+    pub async fn ended(&self) {
+        let mut view = self.view.clone();
+        while view.changed().await.is_ok() {}
+    }
+
     /// Stops the task and waits for it.
     pub fn stop(&self) {
+        self.stopping.store(true, Ordering::Release);
         // The task drains its mailbox all the time; a full one means that it is gone.
         let _ = self.mailbox.try_send(Mail::Stop);
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -183,6 +206,17 @@ impl ControllerNode {
         out.gauge("kafka_server_raft_metrics_current_epoch", &[], view.epoch);
         out.gauge("kafka_server_raft_metrics_high_watermark", &[], view.high_watermark);
         out.gauge("kafka_server_raft_metrics_log_end_offset", &[], view.log_end_offset);
+        let state = match (active, view.leader_id) {
+            (true, _) => "leader",
+            (false, None) => "unattached",
+            (false, Some(_)) if self.config.roles.controller => "follower",
+            (false, Some(_)) => "observer",
+        };
+        out.gauge("kafka_server_raft_metrics_current_state", &[("state", &state)], 1);
+        let applied = view.image.provenance.last_offset;
+        out.gauge("kafka_controller_kafkacontroller_lastappliedrecordoffset", &[], applied);
+        out.gauge("kafka_controller_kafkacontroller_lastcommittedrecordoffset", &[], view.high_watermark - 1);
+        out.gauge("kafka_controller_kafkacontroller_metadataerrorcount", &[], 0);
         if active {
             let topics = view.image.topics.len();
             let partitions: usize = view.image.topics.iter().map(|t| t.partitions.len()).sum();
@@ -192,6 +226,9 @@ impl ControllerNode {
             out.gauge("kafka_controller_kafkacontroller_globaltopiccount", &[], topics);
             out.gauge("kafka_controller_kafkacontroller_globalpartitioncount", &[], partitions);
             out.gauge("kafka_controller_kafkacontroller_offlinepartitionscount", &[], offline);
+            let unpreferred = view.image.topics.iter().flat_map(|t| t.partitions.values());
+            let unpreferred = unpreferred.filter(|p| p.replicas.first() != Some(&p.leader)).count();
+            out.gauge("kafka_controller_kafkacontroller_preferredreplicaimbalancecount", &[], unpreferred);
             out.gauge("kafka_controller_kafkacontroller_fencedbrokercount", &[], fenced);
             out.gauge(
                 "kafka_controller_kafkacontroller_activebrokercount",
@@ -239,6 +276,8 @@ struct Task {
     decided: Arc<AtomicI64>,
     unflushed: bool,
     failed: bool,
+    /// Somebody wants the task to end.
+    stopping: Arc<AtomicBool>,
 }
 
 impl Task {
@@ -246,7 +285,7 @@ impl Task {
         options: NodeOptions,
         log: MetadataLog,
         own: mpsc::WeakSender<Mail>,
-        active: Arc<AtomicBool>,
+        [active, stopping]: [Arc<AtomicBool>; 2],
         decided: Arc<AtomicI64>,
     ) -> Result<(Task, watch::Receiver<QuorumView>), MetadataLogError> {
         let dir = log.dir().to_path_buf();
@@ -322,6 +361,7 @@ impl Task {
             decided,
             unflushed: false,
             failed: false,
+            stopping,
         };
         Ok((task, receiver))
     }
@@ -402,6 +442,32 @@ impl Task {
         self.lose_leadership();
     }
 
+    /// Writes, and waits while the disk is full: a node that goes on without its metadata log is worse than one that
+    /// stands still, and other voters elect another leader meanwhile.
+    fn once_there_is_room<E: std::fmt::Display>(
+        &self,
+        is_full: impl Fn(&E) -> bool,
+        write: impl Fn(&MetadataLog) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut told = false;
+        loop {
+            let result = write(&self.log);
+            let Err(error) = &result else {
+                if told {
+                    tracing::info!("the disk of the metadata log has room again");
+                }
+                return result;
+            };
+            if !is_full(error) || self.stopping.load(Ordering::Acquire) {
+                return result;
+            }
+            if !std::mem::replace(&mut told, true) {
+                tracing::error!(%error, "the disk of the metadata log is full: waiting for room");
+            }
+            std::thread::sleep(FULL_DISK_PAUSE);
+        }
+    }
+
     fn perform(&mut self, effects: Vec<Effect>) {
         for effect in effects {
             if self.failed {
@@ -409,20 +475,24 @@ impl Task {
             }
             match effect {
                 Effect::PersistElection { json } => {
-                    if let Err(e) = self.log.write_quorum_state_text(&json) {
+                    let full = |e: &std::io::Error| is_full(e.kind());
+                    if let Err(e) = self.once_there_is_room(full, |log| log.write_quorum_state_text(&json)) {
                         self.fail(&e);
                     }
                 }
                 Effect::Append(batch) => {
                     let epoch = self.core.epoch();
-                    match self.log.append_as_leader(&batch.bytes, epoch) {
+                    let append = |log: &MetadataLog| log.append_as_leader(&batch.bytes, epoch);
+                    match self.once_there_is_room(LogError::is_no_space, append) {
                         Ok(()) => self.unflushed = true,
                         Err(e) => self.fail(&e),
                     }
                 }
                 Effect::AppendFetched { batches } => {
                     let epoch = self.core.epoch();
-                    match self.log.append_as_follower(&batches, epoch, self.core.is_voter()) {
+                    let voter = self.core.is_voter();
+                    let append = |log: &MetadataLog| log.append_as_follower(&batches, epoch, voter);
+                    match self.once_there_is_room(LogError::is_no_space, append) {
                         Ok(()) => self.unflushed = true,
                         Err(e) => self.fail(&e),
                     }
@@ -658,7 +728,8 @@ impl Task {
         };
         let epoch = self.core.epoch();
         for batch in &batches {
-            if let Err(e) = self.log.append_as_leader(&batch.bytes, epoch) {
+            let append = |log: &MetadataLog| log.append_as_leader(&batch.bytes, epoch);
+            if let Err(e) = self.once_there_is_room(LogError::is_no_space, append) {
                 self.fail(&e);
                 return None;
             }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use ottla_coordinator::TopicChanges;
@@ -18,7 +19,10 @@ use crate::partitions::Applied;
 use crate::state::Broker;
 use crate::topics::{CONSUMER_OFFSETS, TRANSACTION_STATE};
 
-const ASSIGN_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(30);
+const ASSIGN_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Between two attempts to open logs that could not be opened.
+const OPEN_AGAIN: Duration = Duration::from_secs(1);
 
 /// Applies images in order; one per broker.
 pub struct MetadataPublisher {
@@ -52,13 +56,37 @@ impl MetadataPublisher {
 
     /// Follows the quorum until its task ends.
     pub async fn run(mut self, mut view: watch::Receiver<QuorumView>) {
-        while view.changed().await.is_ok() {
-            let (image, kraft_version) = {
-                let seen = view.borrow_and_update();
-                (Arc::clone(&seen.image), seen.kraft_version)
+        let mut tried = Instant::now();
+        loop {
+            // Images come all the time, so that only the clock tells when it is time to try again.
+            let wait = match self.broker.partitions.has_unopened() {
+                true => OPEN_AGAIN.saturating_sub(tried.elapsed()),
+                false => Duration::MAX,
             };
-            self.broker.kraft_version.store(kraft_version, Ordering::Release);
-            self.apply(image);
+            match tokio::time::timeout(wait, view.changed()).await {
+                Ok(Ok(())) => {
+                    let (image, kraft_version) = {
+                        let seen = view.borrow_and_update();
+                        (Arc::clone(&seen.image), seen.kraft_version)
+                    };
+                    self.broker.kraft_version.store(kraft_version, Ordering::Release);
+                    self.apply(image);
+                }
+                Ok(Err(_)) => return,
+                Err(_) => {
+                    tried = Instant::now();
+                    self.open_again();
+                }
+            }
+        }
+    }
+
+    /// A full disk may have room again.
+    fn open_again(&self) {
+        let applied = self.broker.partitions.open_again(&self.applied);
+        self.elections(&applied);
+        if !applied.placed.is_empty() {
+            self.report_directories(applied.placed);
         }
     }
 

@@ -33,7 +33,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use arc_swap::ArcSwap;
-use ottla_protocol::records::Scratch;
+use ottla_protocol::records::{DEFAULT_MAX_RECORD_BYTES, Scratch};
 use ottla_protocol::types::Uuid;
 
 use crate::checkpoint::LeaderEpochCache;
@@ -52,7 +52,13 @@ thread_local! {
 /// Lends the thread's decompression buffer.
 pub(crate) fn with_scratch<R>(f: impl FnOnce(&mut Scratch) -> R) -> R {
     SCRATCH.with(|scratch| match scratch.try_borrow_mut() {
-        Ok(mut scratch) => f(&mut scratch),
+        Ok(mut scratch) => {
+            // The last user may have had a topic with a limit of its own.
+            scratch.set_max_record_bytes(DEFAULT_MAX_RECORD_BYTES);
+            let result = f(&mut scratch);
+            scratch.trim();
+            result
+        }
         Err(_) => f(&mut Scratch::default()),
     })
 }

@@ -170,7 +170,7 @@ pub fn decide(
             body,
             v,
             |r: &m::ElectLeadersRequest| in_time(r.timeout_ms).and_then(|()| c.decide_elect_leaders(r)),
-            failed!(ElectLeadersResponse),
+            |r, e| elect_leaders_failed(r, v, e),
         ),
         ApiKey::AssignReplicasToDirs => {
             run(body, v, |r| c.decide_assign_replicas_to_dirs(r), failed!(AssignReplicasToDirsResponse))
@@ -181,7 +181,7 @@ pub fn decide(
             |r: &m::AlterPartitionReassignmentsRequest| {
                 in_time(r.timeout_ms).and_then(|()| c.decide_alter_partition_reassignments(r))
             },
-            failed!(AlterPartitionReassignmentsResponse, message),
+            alter_partition_reassignments_failed,
         ),
         ApiKey::ListPartitionReassignments => run(
             body,
@@ -260,6 +260,61 @@ fn create_topics_failed(r: &m::CreateTopicsRequest, e: &ApiError) -> m::CreateTo
                 name: t.name.clone(),
                 error_code: code_of(e),
                 error_message: text_of(e),
+                ..Default::default()
+            })
+            .collect(),
+        ..Default::default()
+    }
+}
+
+fn elect_leaders_failed(r: &m::ElectLeadersRequest, version: i16, e: &ApiError) -> m::ElectLeadersResponse {
+    use ottla_protocol::messages::elect_leaders_response::{PartitionResult, ReplicaElectionResult};
+    let partition = |id: &i32| PartitionResult {
+        partition_id: *id,
+        error_code: code_of(e),
+        error_message: text_of(e),
+        ..Default::default()
+    };
+    let topics = r.topic_partitions.iter().flatten();
+    m::ElectLeadersResponse {
+        // Version 0 knows no error of the whole request.
+        error_code: if version >= 1 { code_of(e) } else { 0 },
+        replica_election_results: topics
+            .map(|t| ReplicaElectionResult {
+                topic: t.topic.clone(),
+                partition_result: t.partitions.iter().map(partition).collect(),
+                ..Default::default()
+            })
+            .collect(),
+        ..Default::default()
+    }
+}
+
+fn alter_partition_reassignments_failed(
+    r: &m::AlterPartitionReassignmentsRequest,
+    e: &ApiError,
+) -> m::AlterPartitionReassignmentsResponse {
+    use ottla_protocol::messages::alter_partition_reassignments_response::{
+        ReassignablePartitionResponse, ReassignableTopicResponse,
+    };
+    m::AlterPartitionReassignmentsResponse {
+        error_code: code_of(e),
+        error_message: text_of(e),
+        responses: r
+            .topics
+            .iter()
+            .map(|t| ReassignableTopicResponse {
+                name: t.name.clone(),
+                partitions: t
+                    .partitions
+                    .iter()
+                    .map(|p| ReassignablePartitionResponse {
+                        partition_index: p.partition_index,
+                        error_code: code_of(e),
+                        error_message: text_of(e),
+                        ..Default::default()
+                    })
+                    .collect(),
                 ..Default::default()
             })
             .collect(),
@@ -416,10 +471,10 @@ pub fn error_response(
         ApiKey::UnregisterBroker => plain!(UnregisterBrokerRequest, UnregisterBrokerResponse),
         ApiKey::UnregisterController => plain!(UnregisterControllerRequest, UnregisterControllerResponse),
         ApiKey::AlterPartition => plain!(AlterPartitionRequest, AlterPartitionResponse),
-        ApiKey::ElectLeaders => plain!(ElectLeadersRequest, ElectLeadersResponse),
+        ApiKey::ElectLeaders => make(body, version, error, |r, e| elect_leaders_failed(r, version, e)),
         ApiKey::AssignReplicasToDirs => plain!(AssignReplicasToDirsRequest, AssignReplicasToDirsResponse),
         ApiKey::AlterPartitionReassignments => {
-            plain!(AlterPartitionReassignmentsRequest, AlterPartitionReassignmentsResponse)
+            make(body, version, error, alter_partition_reassignments_failed)
         }
         ApiKey::ListPartitionReassignments => {
             plain!(ListPartitionReassignmentsRequest, ListPartitionReassignmentsResponse)

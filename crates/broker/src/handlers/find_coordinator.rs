@@ -49,6 +49,11 @@ fn find(b: &Arc<Broker>, ctx: &RequestContext, key_type: i8, key: Str) -> Coordi
     let failed = |key: Str, code: ErrorCode| Coordinator {
         key,
         error_code: code.code(),
+        // A kind that is unknown fails the request, and that has a text.
+        error_message: Some(match code {
+            ErrorCode::InvalidRequest => Str::from_static(code.message()),
+            _ => Str::EMPTY,
+        }),
         node_id: -1,
         port: -1,
         ..Default::default()

@@ -24,9 +24,13 @@ impl Controller {
         &self,
         request: &AlterPartitionReassignmentsRequest,
     ) -> Result<Decision<AlterPartitionReassignmentsResponse>, ApiError> {
+        if request.topics.is_empty() {
+            return Ok(Decision::of(Vec::new(), AlterPartitionReassignmentsResponse::default()));
+        }
         let mut records = Vec::new();
         let mut response = AlterPartitionReassignmentsResponse {
-            // Kafka's controller says nothing of it, so that the answer has the default.
+            allow_replication_factor_change: request.allow_replication_factor_change,
+            error_message: None,
             ..Default::default()
         };
         for topic in &request.topics {

@@ -24,6 +24,7 @@ const EDGES: &[(&str, &[&str])] = &[
     // The storage tool formats what the quorum reads: snapshots with their control records.
     ("cli", &["protocol", "client", "storage", "metadata", "raft", "net"]),
     ("ottla", &["broker", "cli", "metadata"]),
+    ("bench", &["protocol"]),
     ("sim", &["protocol", "storage", "testkit"]),
 ];
 

@@ -106,7 +106,11 @@ impl Connection for ClientConnection {
         {
             self.client_software = Arc::new(software);
         }
-        handlers::dispatch(&self.broker, ctx, r.take_rest())
+        let received = ctx.received;
+        let reply = handlers::dispatch(&self.broker, ctx, r.take_rest());
+        let local_us = received.elapsed().as_micros() as u64;
+        self.broker.metrics.requests.of(api).local_time_us.record(local_us);
+        reply
     }
 
     fn on_bad_frame(&mut self, error: &FrameError) {

@@ -2,6 +2,7 @@
 //!
 //! Three GET pages need no HTTP library: a request line is read, within limits, and one answer written.
 
+use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -32,11 +33,11 @@ impl Page {
 
 /// What the pages show.
 pub trait Pages: Send + Sync + 'static {
-    fn page(&self, path: &str) -> Page;
+    fn page(&self, path: &str) -> impl Future<Output = Page> + Send;
 }
 
 /// Binds `host:port` and serves until the returned task is dropped with the runtime.
-pub async fn serve(address: &str, pages: Arc<dyn Pages>) -> io::Result<SocketAddr> {
+pub async fn serve<P: Pages>(address: &str, pages: Arc<P>) -> io::Result<SocketAddr> {
     let listener = TcpListener::bind(address).await?;
     let local = listener.local_addr()?;
     let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
@@ -61,7 +62,7 @@ pub async fn serve(address: &str, pages: Arc<dyn Pages>) -> io::Result<SocketAdd
     Ok(local)
 }
 
-async fn answer(mut stream: TcpStream, pages: &dyn Pages) -> io::Result<()> {
+async fn answer<P: Pages>(mut stream: TcpStream, pages: &P) -> io::Result<()> {
     let mut head = Vec::with_capacity(1024);
     while !head.windows(4).any(|w| w == b"\r\n\r\n") {
         let mut chunk = [0u8; 1024];
@@ -77,7 +78,7 @@ async fn answer(mut stream: TcpStream, pages: &dyn Pages) -> io::Result<()> {
     let (method, target) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
     let path = target.split('?').next().unwrap_or_default();
     let page = match method {
-        "GET" | "HEAD" => pages.page(path),
+        "GET" | "HEAD" => pages.page(path).await,
         _ => Page::text(405, "only GET is served\n"),
     };
     write(&mut stream, &page, method != "HEAD").await

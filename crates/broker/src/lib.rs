@@ -9,6 +9,7 @@ pub mod fetch;
 pub mod handlers;
 pub mod http;
 pub mod lifecycle;
+pub mod listener_info;
 pub mod logging;
 pub mod metrics;
 pub mod metrics_page;

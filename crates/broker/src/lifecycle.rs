@@ -14,6 +14,7 @@ use ottla_protocol::types::Uuid;
 use ottla_protocol::{ApiKey, ErrorCode};
 
 use crate::controller::{ControllerNode, MetadataPublisher};
+use crate::listener_info::reachable;
 use crate::partitions::log_config;
 use crate::state::{Broker, BrokerState, random_uuid, wall_clock_ms};
 
@@ -83,7 +84,6 @@ pub async fn start(
             tracing::warn!("still waiting for the metadata that says that this broker may serve");
         }
     }
-    broker.transactions.producer_ids.prefetch(broker);
     broker.set_state(BrokerState::Running);
     tokio::spawn(keep_alive(Arc::downgrade(broker), incarnation, directories));
     Ok(())
@@ -96,14 +96,13 @@ async fn register(
     directories: &[Uuid],
 ) -> Result<i64, LifecycleError> {
     let config = broker.config.load_full();
-    let listeners = config
-        .advertised_broker_listeners
-        .iter()
-        .map(|e| Listener {
-            name: e.listener.as_str().into(),
-            host: e.host.clone().unwrap_or_default().into(),
-            port: if e.port == 0 { broker.bound_port(&e.listener).unwrap_or(0) } else { e.port },
-            security_protocol: e.security_protocol.id(),
+    let listeners = reachable(&config.advertised_broker_listeners, |name| broker.bound_port(name))
+        .into_iter()
+        .map(|l| Listener {
+            name: l.name.into(),
+            host: l.host.into(),
+            port: l.port,
+            security_protocol: l.security_protocol,
             ..Default::default()
         })
         .collect();

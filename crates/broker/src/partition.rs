@@ -14,6 +14,8 @@ use ottla_storage::producer_state::{AppendOrigin, VerificationGuard};
 use ottla_storage::{CompressionType, Log, LogError};
 use tokio::sync::{Notify, oneshot};
 
+use crate::metrics::TopicMetrics;
+
 /// Bytes of an internal topic that are read into memory when a single batch is larger than the chunk asked for.
 const NO_LIMIT_BELOW: usize = 1;
 
@@ -26,6 +28,8 @@ pub struct Partition {
     pub topic_id: Uuid,
     pub index: i32,
     pub log: Arc<Log>,
+    /// Shared by all partitions of the topic on this broker; gone with the last of them.
+    pub topic_metrics: Arc<TopicMetrics>,
     leader_epoch: AtomicI32,
     /// Deleted, or led by another broker: whoever waits must look again.
     gone: AtomicBool,
@@ -55,7 +59,14 @@ pub enum ReadError {
 }
 
 impl Partition {
-    pub fn new(topic: Str, topic_id: Uuid, index: i32, log: Arc<Log>, leader_epoch: i32) -> Partition {
+    pub fn new(
+        topic: Str,
+        topic_id: Uuid,
+        index: i32,
+        log: Arc<Log>,
+        topic_metrics: Arc<TopicMetrics>,
+        leader_epoch: i32,
+    ) -> Partition {
         // One replica: everything in the log is committed.
         log.update_high_watermark(log.log_end_offset());
         Partition {
@@ -63,6 +74,7 @@ impl Partition {
             topic_id,
             index,
             log,
+            topic_metrics,
             leader_epoch: AtomicI32::new(leader_epoch),
             gone: AtomicBool::new(false),
             waiters: Mutex::default(),

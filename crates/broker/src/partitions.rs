@@ -1,6 +1,6 @@
 //! The partitions that this broker hosts, kept in step with the metadata.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -38,11 +38,19 @@ pub struct Partitions {
     table: ArcSwap<Table>,
     /// One change at a time.
     applying: Mutex<()>,
+    /// Partitions whose log could not be opened or made because the disk was full.
+    unopened: Mutex<BTreeSet<(Uuid, i32)>>,
 }
 
 impl Partitions {
     pub fn new(node_id: i32, log_dirs: Arc<LogDirs>) -> Partitions {
-        Partitions { node_id, log_dirs, table: ArcSwap::default(), applying: Mutex::new(()) }
+        Partitions {
+            node_id,
+            log_dirs,
+            table: ArcSwap::default(),
+            applying: Mutex::new(()),
+            unopened: Mutex::default(),
+        }
     }
 
     pub fn log_dirs(&self) -> &Arc<LogDirs> {
@@ -140,6 +148,28 @@ impl Partitions {
         applied
     }
 
+    /// Whether there are logs to be opened again.
+    pub fn has_unopened(&self) -> bool {
+        !self.unopened.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
+    /// Tries once more to open the logs that could not be opened.
+    pub fn open_again(&self, image: &MetadataImage) -> Applied {
+        let _one = self.applying.lock().unwrap_or_else(PoisonError::into_inner);
+        let unopened = std::mem::take(&mut *self.unopened.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut applied = Applied::default();
+        let mut table: Table = (**self.table.load()).clone();
+        for (id, index) in unopened {
+            if let Some(topic) = image.topics.by_id(&id)
+                && let Some(registration) = topic.partition(index)
+            {
+                self.place(&mut table, topic, index, registration, &mut applied);
+            }
+        }
+        self.table.store(Arc::new(table));
+        applied
+    }
+
     /// Makes the partition what the metadata says: led here, or not here.
     fn place(
         &self,
@@ -172,7 +202,10 @@ impl Partitions {
         let log = match self.log_dirs.get_or_create(&name, Some(topic.id), assigned, wall_clock_ms()) {
             Ok(log) => log,
             Err(error) => {
-                tracing::error!(partition = %name, %error, "cannot open the log of a partition");
+                tracing::error!(partition = %name, %error, source = std::error::Error::source(&error).map(tracing::field::display), "cannot open the log of a partition");
+                if error.is_no_space() {
+                    self.unopened.lock().unwrap_or_else(PoisonError::into_inner).insert(key);
+                }
                 return;
             }
         };
@@ -184,8 +217,10 @@ impl Partitions {
         if !existed {
             tracing::info!(partition = %name, dir = %log.dir().display(), "created log");
         }
-        let partition =
-            Arc::new(Partition::new(topic.name.clone(), topic.id, index, log, registration.leader_epoch));
+        let sibling = topic.partitions.iter().find_map(|(other, _)| table.get(&(topic.id, *other)));
+        let metrics = sibling.map_or_else(Arc::default, |p| Arc::clone(&p.topic_metrics));
+        let (name, epoch) = (topic.name.clone(), registration.leader_epoch);
+        let partition = Arc::new(Partition::new(name, topic.id, index, log, metrics, epoch));
         self.start_epoch(&partition, registration.leader_epoch);
         table.insert(key, Arc::clone(&partition));
         applied.elected.push(partition);
@@ -242,6 +277,7 @@ pub fn log_config(broker: &StaticConfig, image: &MetadataImage, topic: &str) -> 
         retention_bytes: c.retention_bytes,
         retention_ms: c.retention_ms,
         max_message_bytes: c.max_message_bytes,
+        max_decompressed_message_bytes: c.max_decompressed_message_bytes,
         delete_retention_ms: c.delete_retention_ms,
         file_delete_delay_ms: c.file_delete_delay_ms,
         min_compaction_lag_ms: c.min_compaction_lag_ms,

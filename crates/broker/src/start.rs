@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicI64, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicI16, AtomicI64, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -22,12 +22,13 @@ use ottla_storage::disk::{Disk, OsDisk};
 
 use crate::connection::NodeService;
 use crate::controller::{
-    Applied, ControllerAccess, ControllerNode, ControllerService, MetadataPublisher, NodeOptions,
+    self, Applied, ControllerAccess, ControllerNode, ControllerService, MetadataPublisher, NodeOptions,
     RemoteController,
 };
 use crate::coordinators::{GroupCoordinator, TransactionCoordinator};
 use crate::fetch::FetchSessions;
 use crate::lifecycle;
+use crate::listener_info::reachable;
 use crate::metrics::Metrics;
 use crate::metrics_page::NodePages;
 use crate::partitions::{Partitions, log_config};
@@ -116,12 +117,17 @@ pub async fn run(
     });
     let http = match config.get_string("ottla.http.listen").filter(|a| !a.is_empty()) {
         Some(address) => Some(
-            crate::http::serve(address, Arc::clone(&pages) as Arc<_>)
+            crate::http::serve(address, Arc::clone(&pages))
                 .await
                 .map_err(|e| StartupError(format!("ottla.http.listen: cannot listen on {address}: {e}")))?,
         ),
         None => None,
     };
+
+    if config.roles.controller {
+        let told = reachable(&config.advertised_controller_listeners, |name| ports.get(name).copied());
+        tokio::spawn(controller::keep_registered(Arc::clone(&node), told));
+    }
 
     tokio::pin!(shutdown);
     let mut running = None;
@@ -153,7 +159,11 @@ pub async fn run(
         http,
         startup: began.elapsed(),
     });
-    shutdown.await;
+    // As Kafka's, a node that has lost its metadata log ends, so that whoever supervises it learns of it.
+    let lost = tokio::select! {
+        () = &mut shutdown => false,
+        () = node.ended() => true,
+    };
 
     if let Some((broker, log_dirs)) = running {
         lifecycle::stop(&broker).await;
@@ -172,6 +182,9 @@ pub async fn run(
     }
     let stopping = Arc::clone(&node);
     let _ = tokio::task::spawn_blocking(move || stopping.stop()).await;
+    if lost {
+        return Err(StartupError("the metadata log failed: the node has stopped".to_owned()));
+    }
     Ok(())
 }
 
@@ -345,7 +358,7 @@ impl Shared {
                 max_connections: own("max.connections"),
                 ..Default::default()
             })),
-            metrics: Arc::clone(&self.metrics.net),
+            metrics: self.metrics.listeners.of(&endpoint.listener),
             send_buffer_bytes: size("socket.send.buffer.bytes"),
             receive_buffer_bytes: size("socket.receive.buffer.bytes"),
             backlog: config.get_int("socket.listen.backlog.size"),
@@ -469,6 +482,8 @@ fn make_broker(
         bound_ports: Mutex::new(ports),
         loggers: Default::default(),
         auto_creations: Mutex::default(),
+        unstable_apis: config.get_bool("unstable.api.versions.enable"),
+        kraft_version: AtomicI16::new(node.view().borrow().kraft_version),
         applied_offset,
     })
 }
@@ -491,7 +506,7 @@ fn spawn_maintenance(broker: &Arc<Broker>, log_dirs: &Arc<LogDirs>) {
     let broker = Arc::downgrade(broker);
     let log_dirs = Arc::clone(log_dirs);
     let spawned = std::thread::Builder::new().name("maintenance".into()).spawn(move || {
-        let (mut checkpointed, mut retained) = (Instant::now(), Instant::now());
+        let (mut checkpointed, mut retained, mut expired) = (Instant::now(), Instant::now(), Instant::now());
         loop {
             std::thread::sleep(MAINTENANCE);
             let Some(b) = broker.upgrade() else { return };
@@ -505,6 +520,15 @@ fn spawn_maintenance(broker: &Arc<Broker>, log_dirs: &Arc<LogDirs>) {
             if checkpointed.elapsed() >= Duration::from_millis(checkpoint) {
                 checkpointed = Instant::now();
                 log_dirs.checkpoint();
+            }
+            let expiry = config.get_int("producer.id.expiration.check.interval.ms").max(1) as u64;
+            if expired.elapsed() >= Duration::from_millis(expiry) {
+                expired = Instant::now();
+                let expiration_ms = i64::from(config.get_int("producer.id.expiration.ms"));
+                for log in log_dirs.all() {
+                    log.set_producer_id_expiration_ms(expiration_ms);
+                    log.remove_expired_producers(now_ms);
+                }
             }
             let retention = config.get_long("log.retention.check.interval.ms").max(1000) as u64;
             if retained.elapsed() >= Duration::from_millis(retention) {

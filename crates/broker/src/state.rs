@@ -1,7 +1,7 @@
 //! What all handlers of a broker share.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicI64, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicI16, AtomicI64, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -86,13 +86,17 @@ pub struct Broker {
     pub loggers: crate::logging::Loggers,
     /// Topics that are being created because clients asked for them.
     /// Offset of the last metadata record that requests see.
+    /// `unstable.api.versions.enable`, which every request asks for.
+    pub unstable_apis: bool,
+    /// Finalized level of `kraft.version`, which the quorum's own records hold.
+    pub kraft_version: AtomicI16,
     pub applied_offset: tokio::sync::watch::Sender<i64>,
     pub auto_creations: Mutex<BTreeSet<Str>>,
 }
 
 impl Broker {
     pub fn unstable_api_versions(&self) -> bool {
-        self.config.load().get_bool("unstable.api.versions.enable")
+        self.unstable_apis
     }
 
     pub fn set_state(&self, state: BrokerState) {

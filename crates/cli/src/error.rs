@@ -2,6 +2,8 @@
 
 use ottla_client::ClientError;
 
+use crate::output;
+
 /// How a tool ends early: what it says, where, and its exit code.
 #[derive(Debug)]
 pub enum ToolError {
@@ -26,22 +28,13 @@ impl ToolError {
 
     /// Says what has to be said; gives the exit code.
     pub fn report(&self) -> i32 {
-        crate::output::flush();
         match self {
-            ToolError::Usage { message, help } => {
-                eprintln!("{message}\n{help}");
-                1
-            }
-            ToolError::Message(text) => {
-                eprintln!("{text}");
-                1
-            }
-            ToolError::Exit(code) => *code,
-            ToolError::Client(error) => {
-                eprintln!("{error}");
-                1
-            }
+            ToolError::Usage { message, help } => output::error(message, help),
+            ToolError::Message(text) => output::error(text, ""),
+            ToolError::Client(error) => output::error(&error.to_string(), ""),
+            ToolError::Exit(code) => return *code,
         }
+        1
     }
 
     /// What went wrong, in one line.

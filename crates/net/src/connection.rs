@@ -27,8 +27,9 @@ use crate::{Connection, FrameError, NetMetrics};
 const READ_SMALL: usize = 8 * 1024;
 /// The most that is read ahead of the frame that is being assembled.
 const READ_LARGE: usize = 256 * 1024;
-/// Room made at once for a frame that has been announced; a larger one grows as its bytes arrive.
-const FRAME_TRUSTED: usize = 1024 * 1024;
+/// Room that is made for an announced frame, in multiples of what has come of it: ten thousand connections that
+/// announce much and send little must not take memory that they have not paid for.
+const TRUST: usize = 16;
 /// Responses waiting to be sent beyond which no further request is read.
 const MAX_UNSENT_BYTES: usize = 8 * 1024 * 1024;
 /// Buffers handed to one vectored write.
@@ -283,7 +284,11 @@ impl<C: Connection> Driver<C> {
         let wanted = match self.announced() {
             Some(n) if n > 0 && (n as usize) <= self.options.max_frame_bytes => {
                 let missing = (4 + n as usize).saturating_sub(self.input.len());
-                missing.min(FRAME_TRUSTED.max(self.input.len())).max(READ_SMALL)
+                let spare = self.input.capacity() - self.input.len();
+                match spare >= missing.min(READ_SMALL / 2) {
+                    true => 0,
+                    false => missing.min(self.input.len().saturating_mul(TRUST)).max(READ_SMALL),
+                }
             }
             _ if self.filled => READ_LARGE,
             _ => READ_SMALL,

@@ -52,6 +52,9 @@ pub fn run(args: &[String]) -> i32 {
         for (name, address) in &started.listeners {
             tracing::info!("listening on {name}://{address}");
         }
+        if let Some(address) = started.http {
+            tracing::info!("serving /metrics, /livez and /readyz on http://{address}");
+        }
         tracing::info!(
             node = started.node_id,
             cluster = started.cluster_id,

@@ -113,6 +113,23 @@ fn quorum_records(kraft_version: i16, voters: &VoterSet) -> Vec<(ControlRecordTy
     ]
 }
 
+/// The batch that raises `kraft.version` and writes down the voters.
+pub(crate) fn kraft_version_batch(
+    base_offset: i64,
+    epoch: i32,
+    now_ms: i64,
+    kraft_version: i16,
+    voters: &VoterSet,
+) -> BuiltBatch {
+    let records = quorum_records(kraft_version, voters);
+    let values = records.iter().map(|(kind, value)| (*kind, value.as_ref()));
+    BuiltBatch {
+        base_offset,
+        end_offset: base_offset + records.len() as i64,
+        bytes: control_batch(options(base_offset, epoch), now_ms, values),
+    }
+}
+
 /// The batch that starts a leader's epoch. `from_bootstrap`: the voters are known only from the
 /// bootstrap snapshot, which other replicas do not have, and are written down.
 pub(crate) fn leader_change_batch(

@@ -5,13 +5,15 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use ottla_protocol::types::Uuid;
 
-use crate::batches::{BuildError, BuiltBatch, LogReadError, build_batches, leader_change_batch};
+use crate::batches::{
+    BuildError, BuiltBatch, LogReadError, build_batches, kraft_version_batch, leader_change_batch,
+};
 use crate::events::{Effect, Event, PeerAddress, PeerRequest, RequestId};
 use crate::fetcher::Fetcher;
 use crate::leader::LeaderState;
 use crate::log::LogView;
 use crate::quorum_state::ElectionState;
-use crate::voters::{ControlHistory, ListenerAddress, VoterSet};
+use crate::voters::{ControlHistory, KRAFT_VERSION_MAX, ListenerAddress, VoterNode, VoterSet};
 
 /// The topic of the metadata log.
 pub const METADATA_TOPIC: &str = "__cluster_metadata";
@@ -79,6 +81,8 @@ pub enum ProposeError {
     NotLeader,
     #[error(transparent)]
     Build(#[from] BuildError),
+    #[error("the control records that were just built cannot be read")]
+    Unreadable,
 }
 
 /// See the module.
@@ -239,6 +243,41 @@ impl QuorumCore {
         }
         let end = log.end();
         Ok(build_batches(values, end.offset, self.election.epoch, now_ms, atomic)?)
+    }
+
+    /// Whether this leader may raise `kraft.version` from 0 to `level`. Only for a quorum whose one voter it is: of
+    /// others neither directory ids nor supported versions are known.
+    pub fn can_upgrade_kraft_version(&self, level: i16) -> bool {
+        self.is_leader()
+            && self.kraft_version() == 0
+            && level == KRAFT_VERSION_MAX
+            && self.voters().is_only(self.config.node_id, self.config.directory_id)
+    }
+
+    /// The batch that makes a static quorum dynamic (KIP-853, Kafka `LeaderState.maybeAppendUpgradedKRaftVersion`). To
+    /// be appended as the batches of [`Self::propose`].
+    ///
+    /// # Errors
+    /// [`ProposeError::NotLeader`] where [`Self::can_upgrade_kraft_version`] does not hold.
+    pub fn propose_kraft_version(
+        &mut self,
+        level: i16,
+        log: &dyn LogView,
+        now_ms: i64,
+    ) -> Result<BuiltBatch, ProposeError> {
+        if !self.can_upgrade_kraft_version(level) {
+            return Err(ProposeError::NotLeader);
+        }
+        let voter = VoterNode {
+            id: self.config.node_id,
+            directory_id: Some(self.config.directory_id),
+            endpoints: self.config.advertised.clone(),
+            kraft_versions: (0, KRAFT_VERSION_MAX),
+        };
+        let voters = VoterSet { voters: [(voter.id, voter)].into_iter().collect() };
+        let batch = kraft_version_batch(log.end().offset, self.election.epoch, now_ms, level, &voters);
+        self.history.replay_log(&batch.bytes).map_err(|_| ProposeError::Unreadable)?;
+        Ok(batch)
     }
 
     /// Tells the core of batches that were appended, so that waiting fetches are answered.

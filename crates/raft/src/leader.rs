@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use ottla_protocol::ErrorCode;
-use ottla_protocol::messages::describe_quorum_request::DescribeQuorumRequest;
+use ottla_protocol::messages::describe_quorum_request::{self as dqr, DescribeQuorumRequest};
 use ottla_protocol::messages::describe_quorum_response::{self as dq, DescribeQuorumResponse, ReplicaState};
 use ottla_protocol::messages::fetch_request::{FetchPartition, FetchRequest};
 use ottla_protocol::messages::fetch_response::{
@@ -380,17 +380,32 @@ impl QuorumCore {
         log: &dyn LogView,
         now_ms: i64,
     ) -> DescribeQuorumResponse {
+        let message = |code: ErrorCode| (version >= 2).then(|| Str::from(code.message()));
         let valid = match request.topics.as_slice() {
             [t] => &*t.topic_name == METADATA_TOPIC && t.partitions.len() == 1,
             _ => false,
         };
         if !valid {
+            let code = ErrorCode::UnknownTopicOrPartition;
+            let refused = |p: &dqr::PartitionData| dq::PartitionData {
+                partition_index: p.partition_index,
+                error_code: code.code(),
+                error_message: message(code),
+                ..Default::default()
+            };
             return DescribeQuorumResponse {
-                error_code: ErrorCode::UnknownTopicOrPartition.code(),
+                topics: request
+                    .topics
+                    .iter()
+                    .map(|t| dq::TopicData {
+                        topic_name: t.topic_name.clone(),
+                        partitions: t.partitions.iter().map(refused).collect(),
+                        ..Default::default()
+                    })
+                    .collect(),
                 ..Default::default()
             };
         }
-        let message = |code: ErrorCode| (version >= 2).then(|| Str::from(code.message()));
         let Role::Leader(leader) = &self.role else {
             let code = ErrorCode::NotLeaderOrFollower;
             return DescribeQuorumResponse {
@@ -410,13 +425,15 @@ impl QuorumCore {
             };
         };
         let own = self.config.node_id;
+        // Version 2 brought directory ids; older ones cannot say them.
+        let shown = |directory: Uuid| if version >= 2 { directory } else { Uuid::ZERO };
         let mut current_voters = Vec::new();
         for v in self.voters().voters.values() {
             let directory = v.directory_id.unwrap_or(Uuid::ZERO);
             if v.id == own {
                 current_voters.push(ReplicaState {
                     replica_id: own,
-                    replica_directory_id: directory,
+                    replica_directory_id: shown(directory),
                     log_end_offset: log.end().offset,
                     last_fetch_timestamp: now_ms,
                     last_caught_up_timestamp: now_ms,
@@ -425,7 +442,7 @@ impl QuorumCore {
                 continue;
             }
             let fetched = leader.replicas.iter().find(|((id, _), _)| *id == v.id);
-            current_voters.push(replica_state(v.id, directory, fetched.map(|f| f.1)));
+            current_voters.push(replica_state(v.id, shown(directory), fetched.map(|f| f.1)));
         }
         let observers = leader
             .replicas
@@ -433,7 +450,7 @@ impl QuorumCore {
             .filter(|((id, dir), r)| {
                 !self.voters().contains(*id, *dir) && now_ms - r.last_fetch_ms < OBSERVER_SESSION_TIMEOUT_MS
             })
-            .map(|((id, dir), r)| replica_state(*id, *dir, Some(r)))
+            .map(|((id, dir), r)| replica_state(*id, shown(*dir), Some(r)))
             .collect();
         let nodes = if version >= 2 {
             self.voters()

@@ -10,6 +10,7 @@ use ottla_protocol::messages::fetch_request::FetchRequest;
 use ottla_protocol::messages::vote_request as vote;
 use ottla_protocol::records::{BatchIter, Scratch};
 use ottla_protocol::types::Uuid;
+use ottla_protocol::wire::Message as _;
 use proptest::prelude::*;
 
 use super::*;
@@ -287,6 +288,22 @@ fn the_only_voter_elects_itself_and_commits() {
 }
 
 #[test]
+fn a_static_quorum_of_one_becomes_dynamic() {
+    let mut node = leader();
+    assert!(node.core.can_upgrade_kraft_version(1));
+    assert_eq!(node.core.kraft_version(), 0);
+    let batch = node.core.propose_kraft_version(1, &node.log, 101).unwrap();
+    assert_eq!((batch.base_offset, batch.end_offset), (1, 3));
+    assert_eq!(node.core.kraft_version(), 1);
+    let voter = &node.core.voters().voters[&1];
+    assert_eq!(voter.directory_id, Some(config(1, true).directory_id));
+    assert_eq!(voter.endpoints, config(1, true).advertised);
+    assert!(!node.core.can_upgrade_kraft_version(1));
+    let observer = Node::new(config(2, false));
+    assert!(!observer.core.can_upgrade_kraft_version(1));
+}
+
+#[test]
 fn a_restart_takes_a_new_epoch() {
     let mut node = leader();
     node.propose(&["a"], 101);
@@ -316,6 +333,10 @@ fn an_observer_follows() {
     assert_eq!(p.observers[0].replica_id, 2);
     assert_eq!(p.observers[0].log_end_offset, 3);
     assert_eq!(d.nodes[0].listeners[0].port, 9093);
+    for version in 0..=2 {
+        // What a version cannot say must not be in it.
+        assert!(l.core.describe_quorum(&describe(), version, &l.log, 4_000).to_bytes(version).is_ok());
+    }
 }
 
 #[test]

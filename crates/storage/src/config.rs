@@ -44,6 +44,8 @@ pub struct LogConfig {
     pub retention_ms: i64,
     /// `max.message.bytes`: the largest batch of a producer.
     pub max_message_bytes: i32,
+    /// `max.decompressed.message.bytes`: the most that one record may have when decompressed.
+    pub max_decompressed_message_bytes: i32,
     /// `delete.retention.ms`: how long tombstones stay.
     pub delete_retention_ms: i64,
     /// `file.delete.delay.ms`: how long a deleted segment's files stay.
@@ -97,6 +99,7 @@ impl Default for LogConfig {
             retention_bytes: -1,
             retention_ms: 7 * 24 * 3_600_000,
             max_message_bytes: (1 << 20) + 12,
+            max_decompressed_message_bytes: ottla_protocol::records::DEFAULT_MAX_RECORD_BYTES,
             delete_retention_ms: 24 * 3_600_000,
             file_delete_delay_ms: 60_000,
             min_compaction_lag_ms: 0,

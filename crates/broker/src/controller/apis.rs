@@ -1,12 +1,12 @@
 //! Requests that the active controller decides: bytes in, records and bytes out.
 
 use bytes::Bytes;
-use ottla_metadata::controller::{ApiError, Context, Controller, Decision, Random};
+use ottla_metadata::controller::{ApiError, Context, Controller, Decision, KRaftVersion, Random};
 use ottla_metadata::record::VersionedRecord;
-use ottla_protocol::ApiKey;
 use ottla_protocol::messages as m;
 use ottla_protocol::types::Str;
 use ottla_protocol::wire::Message;
+use ottla_protocol::{ApiKey, ErrorCode};
 
 use crate::request::decode;
 
@@ -15,6 +15,7 @@ pub struct Decided {
     pub records: Vec<VersionedRecord>,
     pub response: Bytes,
     pub atomic: bool,
+    pub kraft_upgrade: Option<i16>,
 }
 
 /// Why a request got no response at all: it is malformed, or not one for a controller.
@@ -67,6 +68,11 @@ fn text_of(e: &ApiError) -> Option<Str> {
     e.message.clone().map(Str::from)
 }
 
+/// A request whose time was over when it came. Source: Kafka `ControllerRequestContext.deadlineNs`.
+fn in_time(timeout_ms: i32) -> Result<(), ApiError> {
+    if timeout_ms < 0 { Err(ApiError::silent(ErrorCode::RequestTimedOut)) } else { Ok(()) }
+}
+
 /// Decodes, decides, encodes. `on_error` makes the response for an error that concerns the whole request.
 fn run<Req: Message, Resp: Message>(
     body: Bytes,
@@ -75,11 +81,21 @@ fn run<Req: Message, Resp: Message>(
     on_error: impl FnOnce(&Req, &ApiError) -> Resp,
 ) -> Result<Decided, RequestError> {
     let request: Req = decode(body, version)?;
-    let (records, response, atomic) = match decide(&request) {
-        Ok(decision) => (decision.records, decision.response, decision.atomic),
-        Err(error) => (Vec::new(), on_error(&request, &error), false),
+    let decision = match decide(&request) {
+        Ok(decision) => decision,
+        Err(error) => Decision {
+            records: Vec::new(),
+            response: on_error(&request, &error),
+            atomic: false,
+            kraft_upgrade: None,
+        },
     };
-    Ok(Decided { records, response: response.to_bytes(version)?, atomic })
+    Ok(Decided {
+        records: decision.records,
+        response: decision.response.to_bytes(version)?,
+        atomic: decision.atomic,
+        kraft_upgrade: decision.kraft_upgrade,
+    })
 }
 
 /// Responses that have nothing but an error code (and a message).
@@ -92,14 +108,14 @@ macro_rules! failed {
     };
 }
 
-/// Decides one request. `kraft_version` is the finalized level of that feature.
+/// Decides one request.
 pub fn decide(
     c: &mut Controller,
     ctx: &Context<'_>,
     api: ApiKey,
     body: Bytes,
     random: &mut dyn Random,
-    kraft_version: i16,
+    kraft_version: KRaftVersion,
 ) -> Result<Decided, RequestError> {
     let v = ctx.version;
     match api {
@@ -129,25 +145,43 @@ pub fn decide(
             },
             failed!(UnregisterControllerResponse, message),
         ),
-        ApiKey::CreateTopics => {
-            run(body, v, |r| c.decide_create_topics(ctx, r, random), create_topics_failed)
-        }
-        ApiKey::DeleteTopics => run(body, v, |r| c.decide_delete_topics(ctx, r), delete_topics_failed),
-        ApiKey::CreatePartitions => {
-            run(body, v, |r| c.decide_create_partitions(r, random), create_partitions_failed)
-        }
+        ApiKey::CreateTopics => run(
+            body,
+            v,
+            |r| in_time(r.timeout_ms).and_then(|()| c.decide_create_topics(ctx, r, random)),
+            create_topics_failed,
+        ),
+        ApiKey::DeleteTopics => run(
+            body,
+            v,
+            |r| in_time(r.timeout_ms).and_then(|()| c.decide_delete_topics(ctx, r)),
+            delete_topics_failed,
+        ),
+        ApiKey::CreatePartitions => run(
+            body,
+            v,
+            |r| in_time(r.timeout_ms).and_then(|()| c.decide_create_partitions(r, random)),
+            create_partitions_failed,
+        ),
         ApiKey::AlterPartition => {
             run(body, v, |r| c.decide_alter_partition(ctx, r), failed!(AlterPartitionResponse))
         }
-        ApiKey::ElectLeaders => run(body, v, |r| c.decide_elect_leaders(r), failed!(ElectLeadersResponse)),
+        ApiKey::ElectLeaders => run(
+            body,
+            v,
+            |r: &m::ElectLeadersRequest| in_time(r.timeout_ms).and_then(|()| c.decide_elect_leaders(r)),
+            |r, e| elect_leaders_failed(r, v, e),
+        ),
         ApiKey::AssignReplicasToDirs => {
             run(body, v, |r| c.decide_assign_replicas_to_dirs(r), failed!(AssignReplicasToDirsResponse))
         }
         ApiKey::AlterPartitionReassignments => run(
             body,
             v,
-            |r| c.decide_alter_partition_reassignments(r),
-            failed!(AlterPartitionReassignmentsResponse, message),
+            |r: &m::AlterPartitionReassignmentsRequest| {
+                in_time(r.timeout_ms).and_then(|()| c.decide_alter_partition_reassignments(r))
+            },
+            alter_partition_reassignments_failed,
         ),
         ApiKey::ListPartitionReassignments => run(
             body,
@@ -157,6 +191,7 @@ pub fn decide(
                     records: Vec::new(),
                     response: c.list_partition_reassignments(r),
                     atomic: false,
+                    kraft_upgrade: None,
                 })
             },
             failed!(ListPartitionReassignmentsResponse, message),
@@ -208,7 +243,12 @@ pub fn decide(
 }
 
 fn with_default<R: Default>(decision: Result<Decision<()>, ApiError>) -> Result<Decision<R>, ApiError> {
-    decision.map(|d| Decision { records: d.records, response: R::default(), atomic: d.atomic })
+    decision.map(|d| Decision {
+        records: d.records,
+        response: R::default(),
+        atomic: d.atomic,
+        kraft_upgrade: d.kraft_upgrade,
+    })
 }
 
 fn create_topics_failed(r: &m::CreateTopicsRequest, e: &ApiError) -> m::CreateTopicsResponse {
@@ -220,6 +260,61 @@ fn create_topics_failed(r: &m::CreateTopicsRequest, e: &ApiError) -> m::CreateTo
                 name: t.name.clone(),
                 error_code: code_of(e),
                 error_message: text_of(e),
+                ..Default::default()
+            })
+            .collect(),
+        ..Default::default()
+    }
+}
+
+fn elect_leaders_failed(r: &m::ElectLeadersRequest, version: i16, e: &ApiError) -> m::ElectLeadersResponse {
+    use ottla_protocol::messages::elect_leaders_response::{PartitionResult, ReplicaElectionResult};
+    let partition = |id: &i32| PartitionResult {
+        partition_id: *id,
+        error_code: code_of(e),
+        error_message: text_of(e),
+        ..Default::default()
+    };
+    let topics = r.topic_partitions.iter().flatten();
+    m::ElectLeadersResponse {
+        // Version 0 knows no error of the whole request.
+        error_code: if version >= 1 { code_of(e) } else { 0 },
+        replica_election_results: topics
+            .map(|t| ReplicaElectionResult {
+                topic: t.topic.clone(),
+                partition_result: t.partitions.iter().map(partition).collect(),
+                ..Default::default()
+            })
+            .collect(),
+        ..Default::default()
+    }
+}
+
+fn alter_partition_reassignments_failed(
+    r: &m::AlterPartitionReassignmentsRequest,
+    e: &ApiError,
+) -> m::AlterPartitionReassignmentsResponse {
+    use ottla_protocol::messages::alter_partition_reassignments_response::{
+        ReassignablePartitionResponse, ReassignableTopicResponse,
+    };
+    m::AlterPartitionReassignmentsResponse {
+        error_code: code_of(e),
+        error_message: text_of(e),
+        responses: r
+            .topics
+            .iter()
+            .map(|t| ReassignableTopicResponse {
+                name: t.name.clone(),
+                partitions: t
+                    .partitions
+                    .iter()
+                    .map(|p| ReassignablePartitionResponse {
+                        partition_index: p.partition_index,
+                        error_code: code_of(e),
+                        error_message: text_of(e),
+                        ..Default::default()
+                    })
+                    .collect(),
                 ..Default::default()
             })
             .collect(),
@@ -376,10 +471,10 @@ pub fn error_response(
         ApiKey::UnregisterBroker => plain!(UnregisterBrokerRequest, UnregisterBrokerResponse),
         ApiKey::UnregisterController => plain!(UnregisterControllerRequest, UnregisterControllerResponse),
         ApiKey::AlterPartition => plain!(AlterPartitionRequest, AlterPartitionResponse),
-        ApiKey::ElectLeaders => plain!(ElectLeadersRequest, ElectLeadersResponse),
+        ApiKey::ElectLeaders => make(body, version, error, |r, e| elect_leaders_failed(r, version, e)),
         ApiKey::AssignReplicasToDirs => plain!(AssignReplicasToDirsRequest, AssignReplicasToDirsResponse),
         ApiKey::AlterPartitionReassignments => {
-            plain!(AlterPartitionReassignmentsRequest, AlterPartitionReassignmentsResponse)
+            make(body, version, error, alter_partition_reassignments_failed)
         }
         ApiKey::ListPartitionReassignments => {
             plain!(ListPartitionReassignmentsRequest, ListPartitionReassignmentsResponse)

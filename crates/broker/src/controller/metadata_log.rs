@@ -103,10 +103,11 @@ impl MetadataLog {
         self.log.flush(wall_clock_ms())
     }
 
-    /// Appends batches that were fetched from the leader.
-    pub fn append_as_follower(&self, batches: &[u8], epoch: i32) -> Result<(), LogError> {
+    /// Appends batches that were fetched from the leader. An observer's copy counts for nobody's majority, so that it
+    /// need not be durable before it is used.
+    pub fn append_as_follower(&self, batches: &[u8], epoch: i32, durable: bool) -> Result<(), LogError> {
         self.log.append_as_follower(batches, epoch, wall_clock_ms())?;
-        self.log.flush(wall_clock_ms())
+        if durable { self.log.flush(wall_clock_ms()) } else { Ok(()) }
     }
 
     pub fn truncate_to(&self, offset: i64) -> Result<(), LogError> {

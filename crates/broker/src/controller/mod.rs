@@ -8,11 +8,13 @@ mod metadata_log;
 mod node;
 mod peer_client;
 mod publisher;
+mod registration;
 mod remote;
 mod service;
 
 pub use node::{ControllerNode, NodeOptions};
 pub use publisher::MetadataPublisher;
+pub use registration::keep_registered;
 pub use remote::RemoteController;
 pub use service::ControllerService;
 
@@ -278,7 +280,11 @@ fn creatable(b: &Broker, name: &Str) -> CreatableTopic {
                 ("min.insync.replicas", config.get_int("transaction.state.log.min.isr").to_string()),
             ]),
         ),
-        _ => (config.get_int("num.partitions"), config.get_int("default.replication.factor"), Vec::new()),
+        // What this broker was not told is the controller's to decide.
+        _ => {
+            let own = |key: &str| if config.explicit(key).is_some() { config.get_int(key) } else { -1 };
+            (own("num.partitions"), own("default.replication.factor"), Vec::new())
+        }
     };
     CreatableTopic {
         name: name.clone(),

@@ -11,17 +11,18 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ottla_metadata::config::StaticConfig;
-use ottla_metadata::controller::{Context, Controller, activation_records};
+use ottla_metadata::controller::{Context, Controller, KRaftVersion, activation_records};
 use ottla_metadata::image::{ImageBuilder, MetadataImage, Provenance};
 use ottla_metadata::record::VersionedRecord;
 use ottla_protocol::ApiKey;
 use ottla_protocol::messages as m;
 use ottla_protocol::wire::Message as _;
 use ottla_raft::{
-    ControlHistory, CoreConfig, Effect, ElectionState, Event, LogView, PeerAddress, PeerRequest,
-    PeerResponse, QuorumCore, RequestId, SnapshotId, SnapshotPolicy, StoredSnapshot, Token, for_each_record,
-    snapshot_bytes, snapshots_to_delete,
+    ControlHistory, CoreConfig, Effect, ElectionState, Event, KRAFT_VERSION_MAX, LogView, PeerAddress,
+    PeerRequest, PeerResponse, QuorumCore, RequestId, SnapshotId, SnapshotPolicy, StoredSnapshot, Token,
+    for_each_record, snapshot_bytes, snapshots_to_delete,
 };
+use ottla_storage::LogError;
 use ottla_storage::disk::Disk;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -39,6 +40,13 @@ const MAILBOX: usize = 4096;
 const DRAIN: usize = 128;
 /// Bytes of a snapshot that are read into one FetchSnapshot response.
 const MAX_SNAPSHOT_CHUNK: usize = 8 * 1024 * 1024;
+
+/// Between two looks at a full disk.
+const FULL_DISK_PAUSE: Duration = Duration::from_millis(100);
+
+fn is_full(kind: std::io::ErrorKind) -> bool {
+    matches!(kind, std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded)
+}
 
 /// What the task is started with.
 pub struct NodeOptions {
@@ -58,6 +66,7 @@ pub struct QuorumView {
     pub epoch: i32,
     pub high_watermark: i64,
     pub log_end_offset: i64,
+    pub kraft_version: i16,
 }
 
 /// An answer with the offset up to which metadata must be applied for it to be seen.
@@ -94,6 +103,7 @@ pub struct ControllerNode {
     active: Arc<AtomicBool>,
     thread: Mutex<Option<std::thread::JoinHandle<()>>>,
     decided: Arc<AtomicI64>,
+    stopping: Arc<AtomicBool>,
     pub node_id: i32,
     pub cluster_id: String,
     pub config: Arc<StaticConfig>,
@@ -106,10 +116,16 @@ impl ControllerNode {
         let (mailbox, mail) = mpsc::channel(MAILBOX);
         let active = Arc::new(AtomicBool::new(false));
         let decided = Arc::new(AtomicI64::new(0));
+        let stopping = Arc::new(AtomicBool::new(false));
         let (config, cluster_id, node_id) =
             (Arc::clone(&options.config), options.cluster_id.clone(), options.core.node_id);
-        let (task, view) =
-            Task::new(options, log, mailbox.downgrade(), Arc::clone(&active), Arc::clone(&decided))?;
+        let (task, view) = Task::new(
+            options,
+            log,
+            mailbox.downgrade(),
+            [&active, &stopping].map(Arc::clone),
+            Arc::clone(&decided),
+        )?;
         let thread = std::thread::Builder::new()
             .name("quorum".into())
             .spawn(move || match tokio::runtime::Builder::new_current_thread().enable_all().build() {
@@ -122,6 +138,7 @@ impl ControllerNode {
             view,
             active,
             decided,
+            stopping,
             thread: Mutex::new(Some(thread)),
             node_id,
             cluster_id,
@@ -164,8 +181,15 @@ impl ControllerNode {
         answer.await.ok()
     }
 
+    /// Completes when the task has ended: after [`stop`](Self::stop), or because its disk failed.
+    pub async fn ended(&self) {
+        let mut view = self.view.clone();
+        while view.changed().await.is_ok() {}
+    }
+
     /// Stops the task and waits for it.
     pub fn stop(&self) {
+        self.stopping.store(true, Ordering::Release);
         // The task drains its mailbox all the time; a full one means that it is gone.
         let _ = self.mailbox.try_send(Mail::Stop);
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -182,6 +206,17 @@ impl ControllerNode {
         out.gauge("kafka_server_raft_metrics_current_epoch", &[], view.epoch);
         out.gauge("kafka_server_raft_metrics_high_watermark", &[], view.high_watermark);
         out.gauge("kafka_server_raft_metrics_log_end_offset", &[], view.log_end_offset);
+        let state = match (active, view.leader_id) {
+            (true, _) => "leader",
+            (false, None) => "unattached",
+            (false, Some(_)) if self.config.roles.controller => "follower",
+            (false, Some(_)) => "observer",
+        };
+        out.gauge("kafka_server_raft_metrics_current_state", &[("state", &state)], 1);
+        let applied = view.image.provenance.last_offset;
+        out.gauge("kafka_controller_kafkacontroller_lastappliedrecordoffset", &[], applied);
+        out.gauge("kafka_controller_kafkacontroller_lastcommittedrecordoffset", &[], view.high_watermark - 1);
+        out.gauge("kafka_controller_kafkacontroller_metadataerrorcount", &[], 0);
         if active {
             let topics = view.image.topics.len();
             let partitions: usize = view.image.topics.iter().map(|t| t.partitions.len()).sum();
@@ -191,6 +226,9 @@ impl ControllerNode {
             out.gauge("kafka_controller_kafkacontroller_globaltopiccount", &[], topics);
             out.gauge("kafka_controller_kafkacontroller_globalpartitioncount", &[], partitions);
             out.gauge("kafka_controller_kafkacontroller_offlinepartitionscount", &[], offline);
+            let unpreferred = view.image.topics.iter().flat_map(|t| t.partitions.values());
+            let unpreferred = unpreferred.filter(|p| p.replicas.first() != Some(&p.leader)).count();
+            out.gauge("kafka_controller_kafkacontroller_preferredreplicaimbalancecount", &[], unpreferred);
             out.gauge("kafka_controller_kafkacontroller_fencedbrokercount", &[], fenced);
             out.gauge(
                 "kafka_controller_kafkacontroller_activebrokercount",
@@ -238,6 +276,8 @@ struct Task {
     decided: Arc<AtomicI64>,
     unflushed: bool,
     failed: bool,
+    /// Somebody wants the task to end.
+    stopping: Arc<AtomicBool>,
 }
 
 impl Task {
@@ -245,7 +285,7 @@ impl Task {
         options: NodeOptions,
         log: MetadataLog,
         own: mpsc::WeakSender<Mail>,
-        active: Arc<AtomicBool>,
+        [active, stopping]: [Arc<AtomicBool>; 2],
         decided: Arc<AtomicI64>,
     ) -> Result<(Task, watch::Receiver<QuorumView>), MetadataLogError> {
         let dir = log.dir().to_path_buf();
@@ -295,6 +335,7 @@ impl Task {
             epoch: core.epoch(),
             high_watermark: -1,
             log_end_offset: log.end().offset,
+            kraft_version: core.kraft_version(),
         });
         let timeout =
             Duration::from_millis(config.get_int("controller.quorum.request.timeout.ms").max(1) as u64);
@@ -320,6 +361,7 @@ impl Task {
             decided,
             unflushed: false,
             failed: false,
+            stopping,
         };
         Ok((task, receiver))
     }
@@ -400,6 +442,32 @@ impl Task {
         self.lose_leadership();
     }
 
+    /// Writes, and waits while the disk is full: a node that goes on without its metadata log is worse than one that
+    /// stands still, and other voters elect another leader meanwhile.
+    fn once_there_is_room<E: std::fmt::Display>(
+        &self,
+        is_full: impl Fn(&E) -> bool,
+        write: impl Fn(&MetadataLog) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut told = false;
+        loop {
+            let result = write(&self.log);
+            let Err(error) = &result else {
+                if told {
+                    tracing::info!("the disk of the metadata log has room again");
+                }
+                return result;
+            };
+            if !is_full(error) || self.stopping.load(Ordering::Acquire) {
+                return result;
+            }
+            if !std::mem::replace(&mut told, true) {
+                tracing::error!(%error, "the disk of the metadata log is full: waiting for room");
+            }
+            std::thread::sleep(FULL_DISK_PAUSE);
+        }
+    }
+
     fn perform(&mut self, effects: Vec<Effect>) {
         for effect in effects {
             if self.failed {
@@ -407,20 +475,24 @@ impl Task {
             }
             match effect {
                 Effect::PersistElection { json } => {
-                    if let Err(e) = self.log.write_quorum_state_text(&json) {
+                    let full = |e: &std::io::Error| is_full(e.kind());
+                    if let Err(e) = self.once_there_is_room(full, |log| log.write_quorum_state_text(&json)) {
                         self.fail(&e);
                     }
                 }
                 Effect::Append(batch) => {
                     let epoch = self.core.epoch();
-                    match self.log.append_as_leader(&batch.bytes, epoch) {
+                    let append = |log: &MetadataLog| log.append_as_leader(&batch.bytes, epoch);
+                    match self.once_there_is_room(LogError::is_no_space, append) {
                         Ok(()) => self.unflushed = true,
                         Err(e) => self.fail(&e),
                     }
                 }
                 Effect::AppendFetched { batches } => {
                     let epoch = self.core.epoch();
-                    match self.log.append_as_follower(&batches, epoch) {
+                    let voter = self.core.is_voter();
+                    let append = |log: &MetadataLog| log.append_as_follower(&batches, epoch, voter);
+                    match self.once_there_is_room(LogError::is_no_space, append) {
                         Ok(()) => self.unflushed = true,
                         Err(e) => self.fail(&e),
                     }
@@ -656,7 +728,8 @@ impl Task {
         };
         let epoch = self.core.epoch();
         for batch in &batches {
-            if let Err(e) = self.log.append_as_leader(&batch.bytes, epoch) {
+            let append = |log: &MetadataLog| log.append_as_leader(&batch.bytes, epoch);
+            if let Err(e) = self.once_there_is_room(LogError::is_no_space, append) {
                 self.fail(&e);
                 return None;
             }
@@ -675,6 +748,17 @@ impl Task {
         Some(self.log.end().offset)
     }
 
+    fn upgrade_kraft_version(&mut self, level: i16) {
+        let appended = match self.core.propose_kraft_version(level, &self.log, wall_clock_ms()) {
+            Ok(batch) => self.log.append_as_leader(&batch.bytes, self.core.epoch()),
+            Err(e) => return self.fail(&e),
+        };
+        match appended {
+            Ok(()) => self.unflushed = true,
+            Err(e) => self.fail(&e),
+        }
+    }
+
     fn ask(
         &mut self,
         asker: &Asker,
@@ -687,7 +771,10 @@ impl Task {
             return self.describe_quorum(version, body, reply);
         }
         let next_offset = self.log.end().offset;
-        let kraft_version = self.core.kraft_version();
+        let kraft_version = KRaftVersion {
+            level: self.core.kraft_version(),
+            can_upgrade: self.core.can_upgrade_kraft_version(KRAFT_VERSION_MAX),
+        };
         let Some(controller) = &mut self.controller else {
             let _ = reply.send(Err(ControllerError::NotController));
             return;
@@ -703,6 +790,9 @@ impl Task {
         match apis::decide(controller, &ctx, api, body, &mut random_u64, kraft_version) {
             Ok(decided) => {
                 let body = decided.response;
+                if let Some(level) = decided.kraft_upgrade {
+                    self.upgrade_kraft_version(level);
+                }
                 match self.append(decided.records, decided.atomic) {
                     Some(offset) => self.waiting.push_back(Waiting { offset, reply, body }),
                     None => drop(reply.send(Err(ControllerError::NotController))),
@@ -773,6 +863,7 @@ impl Task {
         let high_watermark = self.core.high_watermark().unwrap_or(-1);
         let leader = self.core.leader_address();
         let (leader_id, epoch, end) = (self.core.leader_id(), self.core.epoch(), self.log.end().offset);
+        let kraft_version = self.core.kraft_version();
         let image = self.builder.image();
         self.view.send_if_modified(|view| {
             let image_changed = view.image.provenance != image.provenance;
@@ -780,6 +871,7 @@ impl Task {
                 || view.leader != leader
                 || view.leader_id != leader_id
                 || view.epoch != epoch
+                || view.kraft_version != kraft_version
                 || view.high_watermark != high_watermark;
             if image_changed {
                 view.image = Arc::new(image.clone());
@@ -789,6 +881,7 @@ impl Task {
             view.epoch = epoch;
             view.high_watermark = high_watermark;
             view.log_end_offset = end;
+            view.kraft_version = kraft_version;
             changed
         });
     }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use ottla_coordinator::TopicChanges;
@@ -18,7 +19,10 @@ use crate::partitions::Applied;
 use crate::state::Broker;
 use crate::topics::{CONSUMER_OFFSETS, TRANSACTION_STATE};
 
-const ASSIGN_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(30);
+const ASSIGN_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Between two attempts to open logs that could not be opened.
+const OPEN_AGAIN: Duration = Duration::from_secs(1);
 
 /// Applies images in order; one per broker.
 pub struct MetadataPublisher {
@@ -26,6 +30,13 @@ pub struct MetadataPublisher {
     /// What the settings of logs are taken from; ahead of the broker's image while a change is applied.
     topic_settings: Arc<ArcSwap<(Arc<StaticConfig>, Arc<MetadataImage>)>>,
     applied: Arc<MetadataImage>,
+}
+
+/// The configuration of a node with the dynamic values of the cluster and of the node laid over it.
+pub fn in_force(config: &StaticConfig, image: &MetadataImage, node_id: i32) -> StaticConfig {
+    let of = |resource: &ConfigResource| image.configs.get(resource).cloned().unwrap_or_default();
+    let (all, own) = (of(&ConfigResource::all_brokers()), of(&ConfigResource::broker(node_id)));
+    config.with_dynamic(all.iter().map(|(k, v)| (&**k, &**v)), own.iter().map(|(k, v)| (&**k, &**v)))
 }
 
 impl MetadataPublisher {
@@ -45,9 +56,37 @@ impl MetadataPublisher {
 
     /// Follows the quorum until its task ends.
     pub async fn run(mut self, mut view: watch::Receiver<QuorumView>) {
-        while view.changed().await.is_ok() {
-            let image = Arc::clone(&view.borrow_and_update().image);
-            self.apply(image);
+        let mut tried = Instant::now();
+        loop {
+            // Images come all the time, so that only the clock tells when it is time to try again.
+            let wait = match self.broker.partitions.has_unopened() {
+                true => OPEN_AGAIN.saturating_sub(tried.elapsed()),
+                false => Duration::MAX,
+            };
+            match tokio::time::timeout(wait, view.changed()).await {
+                Ok(Ok(())) => {
+                    let (image, kraft_version) = {
+                        let seen = view.borrow_and_update();
+                        (Arc::clone(&seen.image), seen.kraft_version)
+                    };
+                    self.broker.kraft_version.store(kraft_version, Ordering::Release);
+                    self.apply(image);
+                }
+                Ok(Err(_)) => return,
+                Err(_) => {
+                    tried = Instant::now();
+                    self.open_again();
+                }
+            }
+        }
+    }
+
+    /// A full disk may have room again.
+    fn open_again(&self) {
+        let applied = self.broker.partitions.open_again(&self.applied);
+        self.elections(&applied);
+        if !applied.placed.is_empty() {
+            self.report_directories(applied.placed);
         }
     }
 
@@ -82,13 +121,7 @@ impl MetadataPublisher {
     }
 
     fn dynamic_config(&self, image: &MetadataImage) -> Arc<StaticConfig> {
-        let b = &self.broker;
-        let of = |resource: &ConfigResource| image.configs.get(resource).cloned().unwrap_or_default();
-        let (all, own) = (of(&ConfigResource::all_brokers()), of(&ConfigResource::broker(b.node_id)));
-        Arc::new(
-            b.static_config
-                .with_dynamic(all.iter().map(|(k, v)| (&**k, &**v)), own.iter().map(|(k, v)| (&**k, &**v))),
-        )
+        Arc::new(in_force(&self.broker.static_config, image, self.broker.node_id))
     }
 
     fn elections(&self, applied: &Applied) {

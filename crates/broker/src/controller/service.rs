@@ -17,6 +17,7 @@ use ottla_protocol::{APIS, ApiKey, ErrorCode};
 use ottla_raft::{PeerRequest, PeerResponse};
 
 use super::node::ControllerNode;
+use super::publisher::in_force;
 use super::{Asker, ControllerError, apis, raw_reply};
 use crate::metrics::Metrics;
 use crate::request::{Answer, RequestContext, count_done, decode, malformed, reply, serve};
@@ -126,9 +127,10 @@ impl ControllerConnection {
             ApiKey::DescribeConfigs => serve(metrics, ctx, body, |_, r| {
                 let view = node.view().borrow().clone();
                 let loggers = BTreeMap::new();
+                let current = in_force(&node.config, &view.image, node.node_id);
                 let view = BrokerView {
                     static_config: &node.config,
-                    current: &node.config,
+                    current: &current,
                     image: &view.image,
                     loggers: &loggers,
                 };
@@ -176,7 +178,11 @@ impl ControllerConnection {
             });
         }
         let unstable = self.unstable();
-        let image = self.node.view().borrow().image.clone();
+        let (image, kraft_version) = {
+            let view = self.node.view();
+            let seen = view.borrow();
+            (Arc::clone(&seen.image), seen.kraft_version)
+        };
         Answer::Now(m::ApiVersionsResponse {
             api_keys: APIS
                 .iter()
@@ -190,7 +196,7 @@ impl ControllerConnection {
                     })
                 })
                 .collect(),
-            supported_features: crate::features::supported(unstable)
+            supported_features: crate::features::supported()
                 .into_iter()
                 .filter(|(_, min, _)| ctx.version >= 4 || *min > 0)
                 .map(|(name, min_version, max_version)| SupportedFeatureKey {
@@ -200,7 +206,7 @@ impl ControllerConnection {
                     ..Default::default()
                 })
                 .collect(),
-            finalized_features: crate::features::finalized(&image)
+            finalized_features: crate::features::finalized(&image, kraft_version)
                 .into_iter()
                 .map(|(name, level)| FinalizedFeatureKey {
                     name,

@@ -21,6 +21,7 @@ use super::batch::PendingBatch;
 use super::config::group_config;
 use super::load;
 use super::topics_view::ImageTopics;
+use crate::metrics::Metrics;
 use crate::partition::{Partition, compression_of};
 use crate::state::{Broker, random_uuid, wall_clock_ms};
 use crate::topics::CONSUMER_OFFSETS;
@@ -83,6 +84,13 @@ impl GroupCoordinator {
     /// Ends the shard of a partition that this broker leads no more. Requests in it are told so.
     pub fn on_resigned(&self, index: i32) {
         self.shards.write().unwrap_or_else(PoisonError::into_inner).remove(&index);
+    }
+
+    /// How many partitions are served, and how many are still being loaded.
+    pub fn partition_counts(&self) -> (usize, usize) {
+        let shards = self.shards.read().unwrap_or_else(PoisonError::into_inner);
+        let active = shards.values().filter(|h| h.loaded.load(Ordering::Acquire)).count();
+        (active, shards.len() - active)
     }
 
     /// Ends all shards.
@@ -287,6 +295,7 @@ async fn run(
         })
         .await;
         if let Err(error) = result {
+            b.metrics.groups.load_times.failed.inc();
             tracing::error!(partition = %partition, %error, "cannot load the groups of this partition");
             tokio::time::sleep(Duration::from_secs(1)).await;
             if mailbox.is_closed() {
@@ -294,6 +303,7 @@ async fn run(
             }
             continue;
         }
+        b.metrics.groups.load_times.record(started.elapsed());
         let groups = shard.group_ids().count();
         if groups > 0 {
             tracing::info!(partition = %partition, groups, ms = started.elapsed().as_millis() as u64, "loaded groups");
@@ -306,6 +316,7 @@ async fn run(
             batch: PendingBatch::default(),
             held: Vec::new(),
             guard: VerificationGuard::SENTINEL,
+            metrics: Arc::clone(&b.metrics),
         };
         let outcome = {
             let image = b.image.load_full();
@@ -352,6 +363,7 @@ struct Owner<'a> {
     held: Vec<(ReplyToken, GroupResponse)>,
     /// Of the request that is being decided.
     guard: VerificationGuard,
+    metrics: Arc<Metrics>,
 }
 
 impl Owner<'_> {
@@ -387,6 +399,7 @@ impl Owner<'_> {
                     let token = ReplyToken(self.next_token);
                     self.tokens.insert(token, reply);
                     let outcome = self.shard.handle(request, token, &ctx, &mut env);
+                    self.metrics.groups.count(&outcome, false);
                     self.accept(outcome)?;
                 }
                 Message::EndTxn { producer_id, producer_epoch, marker, transaction_version, reply } => {
@@ -416,6 +429,7 @@ impl Owner<'_> {
         }
         while self.shard.next_deadline_ms().is_some_and(|deadline| deadline <= env.now_ms) {
             let outcome = self.shard.on_time(&mut env);
+            self.metrics.groups.count(&outcome, true);
             self.accept(outcome)?;
         }
         self.flush()

@@ -88,6 +88,13 @@ impl TransactionCoordinator {
         self.shards.write().unwrap_or_else(PoisonError::into_inner).remove(&index);
     }
 
+    /// How many partitions are served, and how many are still being loaded.
+    pub fn partition_counts(&self) -> (usize, usize) {
+        let shards = self.shards.read().unwrap_or_else(PoisonError::into_inner);
+        let active = shards.values().filter(|h| h.loaded.load(Ordering::Acquire)).count();
+        (active, shards.len() - active)
+    }
+
     pub fn stop(&self) {
         self.shards.write().unwrap_or_else(PoisonError::into_inner).clear();
     }
@@ -108,6 +115,9 @@ impl TransactionCoordinator {
         api_version: i16,
     ) -> impl Future<Output = TxnResponse> + Send + use<> {
         let sent = match self.partition_of(broker, transactional_id) {
+            _ if transactional_id.is_empty() => {
+                Err(request.error_response(ErrorCode::InvalidRequest, api_version))
+            }
             Some(index) => self.send(index, request, api_version),
             None => Err(request.error_response(ErrorCode::NotCoordinator, api_version)),
         };
@@ -179,6 +189,7 @@ async fn run(
         let Some(b) = broker.upgrade() else { return };
         let mut shard = TxnShard::new(config_of(&b), partition.leader_epoch());
         let mut broken = None;
+        let started = std::time::Instant::now();
         let buffer = b.config.load().get_int("transaction.state.log.load.buffer.size");
         let result = load::load(&partition, buffer, |event| {
             if let load::Event::Record { key, value, .. } = event
@@ -188,10 +199,12 @@ async fn run(
             }
         })
         .await;
+        b.metrics.transactions.record(started.elapsed());
         if let Some(error) = broken {
             tracing::error!(partition = %partition, %error, "skipped records of the transaction topic");
         }
         if let Err(error) = result {
+            b.metrics.transactions.failed.inc();
             tracing::error!(partition = %partition, %error, "cannot load the transactions of this partition");
             tokio::time::sleep(Duration::from_secs(1)).await;
             if mailbox.is_closed() {

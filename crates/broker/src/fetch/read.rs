@@ -41,6 +41,8 @@ impl PartitionData {
             high_watermark: -1,
             last_stable_offset: -1,
             log_start_offset: -1,
+            // Kafka's errors have an empty list, not none.
+            aborted: Some(Vec::new()),
             ..Default::default()
         }
     }

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use ottla_coordinator::transaction::{TxnRequest, TxnResponse};
 use ottla_protocol::ErrorCode;
+use ottla_protocol::java::partition_for;
 use ottla_protocol::messages::{AddOffsetsToTxnRequest, AddOffsetsToTxnResponse};
 
-use super::now;
 use crate::request::{Answer, RequestContext};
 use crate::state::Broker;
 
@@ -16,10 +16,11 @@ pub fn handle(
     request: AddOffsetsToTxnRequest,
 ) -> Answer<AddOffsetsToTxnResponse> {
     let failed = |code: ErrorCode| AddOffsetsToTxnResponse { error_code: code.code(), ..Default::default() };
-    let Some(offsets_partition) = b.groups.partition_of(b, &request.group_id) else {
-        crate::controller::auto_create(b, vec![crate::topics::CONSUMER_OFFSETS.into()]);
-        return now(failed(ErrorCode::CoordinatorNotAvailable));
-    };
+    // Before the topic is there its partitions are those that it will have.
+    let offsets_partition = b.groups.partition_of(b, &request.group_id).unwrap_or_else(|| {
+        let partitions = b.config.load().get_int("offsets.topic.num.partitions");
+        partition_for(&request.group_id, partitions)
+    });
     let id = request.transactional_id.clone();
     let request = TxnRequest::AddOffsetsToTxn { request, offsets_partition };
     let waiting = b.transactions.request(b, &id, request, ctx.version);

@@ -1,6 +1,7 @@
 //! ApiVersions: what this node serves, and which features the cluster has. Source: KIP-35, KIP-511, KIP-584, KIP-1242.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use ottla_net::Reply;
 use ottla_protocol::messages::api_versions_response::{ApiVersion, FinalizedFeatureKey, SupportedFeatureKey};
@@ -71,7 +72,7 @@ fn response(b: &Broker, version: i16) -> ApiVersionsResponse {
         })
         .collect();
     let image = b.image.load();
-    let supported_features = crate::features::supported(unstable)
+    let supported_features = crate::features::supported()
         .into_iter()
         // A feature that starts at 0 cannot be told to clients before version 4 (KAFKA-17011).
         .filter(|(_, min, _)| version >= 4 || *min > 0)
@@ -82,7 +83,7 @@ fn response(b: &Broker, version: i16) -> ApiVersionsResponse {
             ..Default::default()
         })
         .collect();
-    let finalized_features = crate::features::finalized(&image)
+    let finalized_features = crate::features::finalized(&image, b.kraft_version.load(Ordering::Acquire))
         .into_iter()
         .map(|(name, level)| FinalizedFeatureKey {
             name,

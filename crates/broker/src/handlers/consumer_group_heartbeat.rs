@@ -6,6 +6,8 @@ use ottla_coordinator::group::{GroupRequest, GroupResponse};
 use ottla_protocol::ErrorCode;
 use ottla_protocol::messages::{ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse};
 
+use super::now;
+use crate::features::consumer_protocol_enabled;
 use crate::request::{Answer, RequestContext};
 use crate::state::Broker;
 
@@ -14,6 +16,12 @@ pub fn handle(
     ctx: &RequestContext,
     request: ConsumerGroupHeartbeatRequest,
 ) -> Answer<ConsumerGroupHeartbeatResponse> {
+    if !consumer_protocol_enabled(b) {
+        return now(ConsumerGroupHeartbeatResponse {
+            error_code: ErrorCode::UnsupportedVersion.code(),
+            ..Default::default()
+        });
+    }
     let group_id = request.group_id.clone();
     let waiting =
         b.groups.request(b, &group_id, GroupRequest::ConsumerGroupHeartbeat(request), ctx.for_coordinator());

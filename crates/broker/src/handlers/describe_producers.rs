@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use ottla_metadata::controller::validate_topic_name;
 use ottla_protocol::ErrorCode;
 use ottla_protocol::messages::describe_producers_response::{
     PartitionResponse, ProducerState, TopicResponse,
@@ -23,15 +24,21 @@ pub fn handle(
         .topics
         .into_iter()
         .map(|topic| {
+            let unusable = validate_topic_name(&topic.name).err().map(Str::from);
             let partitions = topic
                 .partition_indexes
                 .into_iter()
                 .map(|index| match b.partitions.leader(&image, &topic.name, index) {
+                    _ if unusable.is_some() => PartitionResponse {
+                        partition_index: index,
+                        error_code: ErrorCode::InvalidTopicException.code(),
+                        error_message: unusable.clone(),
+                        ..Default::default()
+                    },
                     Err(code) => PartitionResponse {
                         partition_index: index,
                         error_code: code.code(),
-                        error_message: (code != ErrorCode::UnknownTopicOrPartition)
-                            .then(|| Str::from_static(code.message())),
+                        error_message: Some(Str::from_static(code.message())),
                         ..Default::default()
                     },
                     Ok(partition) => PartitionResponse {

@@ -85,6 +85,11 @@ fn failed(name: Str, code: ErrorCode) -> DescribeTopicPartitionsResponseTopic {
         error_code: code.code(),
         is_internal: is_internal(&name),
         name: Some(name),
+        topic_authorized_operations: if code == ErrorCode::InvalidRequest {
+            i32::MIN
+        } else {
+            operations::TOPIC
+        },
         ..Default::default()
     }
 }

@@ -5,15 +5,16 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ottla_net::Reply;
-use ottla_protocol::ErrorCode;
 use ottla_protocol::messages::FetchRequest;
 use ottla_protocol::messages::fetch_response::NodeEndpoint;
 use ottla_protocol::types::Str;
+use ottla_protocol::{ApiKey, ErrorCode};
 use ottla_replication::fetch_session::{Begun, FetchTarget, PartitionKey, SessionRequest};
 use ottla_storage::log::FetchIsolation;
 use tokio::time::Instant;
 
 use crate::fetch::{FetchHead, PartitionData, ReadLimits, encode, read_all};
+use crate::metrics::{Metrics, Waiting};
 use crate::partition::FetchWaiter;
 use crate::request::{RequestContext, count_done, decode, malformed, unencodable};
 use crate::state::{Broker, wall_clock_ms};
@@ -131,6 +132,7 @@ impl Fetch {
 
     /// Waits for appends to the partitions, and reads again when enough may have come.
     async fn wait(self, mut data: Vec<PartitionData>, deadline: Instant) -> Reply {
+        let _waiting = Waiting::among(&self.broker.metrics.waiting_fetches);
         loop {
             let have: usize = data.iter().map(PartitionData::records_bytes).sum();
             let waiter = FetchWaiter::new(self.limits.min_bytes.saturating_sub(have).max(1));
@@ -164,14 +166,7 @@ impl Fetch {
             }
         }
         let metrics = &broker.metrics;
-        let bytes: u64 = entries.iter().map(|(_, d)| d.records_bytes() as u64).sum();
-        metrics.all_topics.bytes_out.add(bytes);
-        metrics.all_topics.total_fetch_requests.inc();
-        let api = metrics.requests.of(ctx.api);
-        for (_, data) in entries.iter().filter(|(_, d)| !d.error.is_ok()) {
-            api.error(data.error);
-            metrics.all_topics.failed_fetch_requests.inc();
-        }
+        count(metrics, ctx.api, &entries);
         let endpoints = leader_endpoints(&broker, &ctx, &entries);
         let head = FetchHead {
             version: ctx.version,
@@ -187,6 +182,31 @@ impl Fetch {
             Err(e) => unencodable(&ctx, &e),
         }
     }
+}
+
+/// Counts what goes out, for the broker and for each topic. Kafka counts a request once for each partition in it.
+fn count(metrics: &Metrics, api: ApiKey, entries: &[(PartitionKey, PartitionData)]) {
+    let all = &metrics.all_topics;
+    let (mut bytes, mut failed) = (0, 0);
+    for (_, data) in entries {
+        let topic = data.partition.as_ref().map(|p| &p.topic_metrics);
+        let own = data.records_bytes() as u64;
+        bytes += own;
+        if let Some(topic) = topic {
+            topic.total_fetch_requests.inc();
+            topic.bytes_out.add(own);
+        }
+        if !data.error.is_ok() {
+            failed += 1;
+            metrics.requests.of(api).error(data.error);
+            if let Some(topic) = topic {
+                topic.failed_fetch_requests.inc();
+            }
+        }
+    }
+    all.bytes_out.add(bytes);
+    all.total_fetch_requests.add(entries.len() as u64);
+    all.failed_fetch_requests.add(failed);
 }
 
 /// Where the leaders that are named in the response can be reached (KIP-951).

@@ -29,10 +29,11 @@ pub fn handle(
         count_error(&b.metrics, ctx, ErrorCode::from_code(found.error_code));
         return now(FindCoordinatorResponse {
             error_code: found.error_code,
-            error_message: found
-                .error_message
-                .or(Some(Str::from_static("NONE")))
-                .filter(|_| ctx.version >= 1),
+            // Later versions say nothing beside the code.
+            error_message: (ctx.version >= 1).then(|| match ErrorCode::from_code(found.error_code) {
+                ErrorCode::None => Str::from_static("NONE"),
+                code => Str::from_static(code.message()),
+            }),
             node_id: found.node_id,
             host: found.host,
             port: found.port,
@@ -45,10 +46,14 @@ pub fn handle(
 }
 
 fn find(b: &Arc<Broker>, ctx: &RequestContext, key_type: i8, key: Str) -> Coordinator {
-    let failed = |key: Str, code: ErrorCode, message: Option<&str>| Coordinator {
+    let failed = |key: Str, code: ErrorCode| Coordinator {
         key,
         error_code: code.code(),
-        error_message: Some(message.unwrap_or(code.message()).into()),
+        // A kind that is unknown fails the request, and that has a text.
+        error_message: Some(match code {
+            ErrorCode::InvalidRequest => Str::from_static(code.message()),
+            _ => Str::EMPTY,
+        }),
         node_id: -1,
         port: -1,
         ..Default::default()
@@ -56,13 +61,13 @@ fn find(b: &Arc<Broker>, ctx: &RequestContext, key_type: i8, key: Str) -> Coordi
     let topic = match key_type {
         GROUP => CONSUMER_OFFSETS,
         TRANSACTION => TRANSACTION_STATE,
-        SHARE => return failed(key, ErrorCode::InvalidRequest, Some("the share coordinator is not enabled")),
-        _ => return failed(key, ErrorCode::InvalidRequest, None),
+        SHARE => return failed(key, ErrorCode::InvalidRequest),
+        _ => return failed(key, ErrorCode::InvalidRequest),
     };
     let image = b.image.load();
     let Some(topic) = image.topics.by_name(topic) else {
         auto_create(b, vec![Str::from_static(topic)]);
-        return failed(key, ErrorCode::CoordinatorNotAvailable, None);
+        return failed(key, ErrorCode::CoordinatorNotAvailable);
     };
     let partition = partition_for(&key, topic.partitions.len() as i32);
     let leader = topic.partition(partition).map(|p| p.leader).filter(|id| *id >= 0);
@@ -71,6 +76,6 @@ fn find(b: &Arc<Broker>, ctx: &RequestContext, key_type: i8, key: Str) -> Coordi
         Some((node_id, (host, port))) => {
             Coordinator { key, node_id, host: host.clone(), port, ..Default::default() }
         }
-        None => failed(key, ErrorCode::CoordinatorNotAvailable, None),
+        None => failed(key, ErrorCode::CoordinatorNotAvailable),
     }
 }

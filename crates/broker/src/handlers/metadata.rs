@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use ottla_metadata::image::{MetadataImage, PartitionRegistration, TopicImage};
 use ottla_protocol::ErrorCode;
+use ottla_protocol::messages::metadata_request::MetadataRequestTopic;
 use ottla_protocol::messages::metadata_response::{
     MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
 };
@@ -45,6 +46,23 @@ pub fn handle(b: &Arc<Broker>, ctx: &RequestContext, request: MetadataRequest) -
     if (8..=10).contains(&ctx.version) && request.include_cluster_authorized_operations {
         response.cluster_authorized_operations = operations::CLUSTER;
     }
+    // Versions 10 and 11 carry ids that brokers never used, and cannot say that a topic has no name.
+    let unusable = |t: &MetadataRequestTopic| t.name.is_none() || !t.topic_id.is_zero();
+    if ctx.version < 12 && request.topics.iter().flatten().any(unusable) {
+        let topics = request.topics.unwrap_or_default().into_iter();
+        return now(MetadataResponse {
+            cluster_id: None,
+            controller_id: -1,
+            topics: topics
+                .map(|t| MetadataResponseTopic {
+                    error_code: ErrorCode::InvalidRequest.code(),
+                    name: Some(t.name.unwrap_or_default()),
+                    ..Default::default()
+                })
+                .collect(),
+            ..Default::default()
+        });
+    }
     let everything = match &request.topics {
         None => true,
         Some(topics) => ctx.version == 0 && topics.is_empty(),
@@ -57,11 +75,7 @@ pub fn handle(b: &Arc<Broker>, ctx: &RequestContext, request: MetadataRequest) -
     for asked in request.topics.unwrap_or_default() {
         let by_id = !asked.topic_id.is_zero();
         if by_id {
-            // Versions 10 and 11 carry ids that brokers never used. A name beside an id is not looked at.
-            if ctx.version < 12 {
-                response.topics.push(failed(ErrorCode::InvalidRequest, asked.name, asked.topic_id));
-                continue;
-            }
+            // A name beside an id is not looked at.
             response.topics.push(match image.topics.by_id(&asked.topic_id) {
                 Some(topic) => view.topic(topic),
                 None => failed(ErrorCode::UnknownTopicId, None, asked.topic_id),
@@ -81,6 +95,11 @@ pub fn handle(b: &Arc<Broker>, ctx: &RequestContext, request: MetadataRequest) -
                 missing.push(name.clone());
                 response.topics.push(failed(ErrorCode::UnknownTopicOrPartition, Some(name), Uuid::ZERO));
             }
+        }
+    }
+    if view.with_operations {
+        for topic in &mut response.topics {
+            topic.topic_authorized_operations = operations::TOPIC;
         }
     }
     let auto = (ctx.version < 4 || request.allow_auto_topic_creation)

@@ -22,7 +22,6 @@ pub fn handle(
     ctx: &RequestContext,
     mut request: OffsetCommitRequest,
 ) -> Answer<OffsetCommitResponse> {
-    b.metrics.offset_commits.inc();
     let by_id = ctx.version >= 10;
     let image = b.image.load_full();
     let mut refused = Vec::new();

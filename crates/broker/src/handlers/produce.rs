@@ -15,7 +15,7 @@ use ottla_protocol::messages::produce_response::{
     BatchIndexAndErrorMessage, LeaderIdAndEpoch, NodeEndpoint, PartitionProduceResponse, TopicProduceResponse,
 };
 use ottla_protocol::messages::{ProduceRequest, ProduceResponse};
-use ottla_protocol::records::BatchHeader;
+use ottla_protocol::records::{BatchHeader, RecordsError};
 use ottla_protocol::types::{Str, Uuid};
 use ottla_storage::LogError;
 use ottla_storage::log::AppendOptions;
@@ -150,7 +150,6 @@ fn append_all(
         image: b.image.load_full(),
         commit: Cell::new(None),
     };
-    b.metrics.all_topics.total_produce_requests.inc();
     let mut leaders = Vec::new();
     let mut commits = Vec::new();
     let responses = request
@@ -254,6 +253,9 @@ impl Produce<'_> {
             let code = if offline { ErrorCode::KafkaStorageError } else { ErrorCode::NotLeaderOrFollower };
             return Err(code.into());
         };
+        // Kafka counts a request once for each of its partitions.
+        self.broker.metrics.all_topics.total_produce_requests.inc();
+        partition.topic_metrics.total_produce_requests.inc();
         let config = partition.log.config();
         if self.acks == -1 && (registration.isr.len() as i32) < config.min_insync_replicas {
             return Err(Refused {
@@ -287,26 +289,33 @@ impl Produce<'_> {
         match partition.append_committed(&mut writable, &options) {
             Ok((info, commit)) => {
                 self.commit.set(commit);
-                let metrics = &self.broker.metrics.all_topics;
-                metrics.bytes_in.add(size);
-                metrics.messages_in.add(info.record_count.max(0) as u64);
+                for metrics in [&self.broker.metrics.all_topics, &*partition.topic_metrics] {
+                    metrics.bytes_in.add(size);
+                    metrics.messages_in.add(info.record_count.max(0) as u64);
+                }
                 Ok((info.first_offset, info.log_append_time, info.log_start_offset))
             }
-            Err(error) => Err(self.refused(&error, Some(partition))),
+            Err(error) => Err(self.refused(&error, Some((partition, size)))),
         }
     }
 
-    fn refused(&self, error: &LogError, partition: Option<&Partition>) -> Refused {
+    /// `target` is the partition, where the records came so far, and their size.
+    fn refused(&self, error: &LogError, target: Option<(&Partition, u64)>) -> Refused {
         let code = error.error_code();
-        let metrics = &self.broker.metrics.all_topics;
-        match code {
-            ErrorCode::CorruptMessage => metrics.invalid_message_crc_records.inc(),
-            ErrorCode::OutOfOrderSequenceNumber => metrics.invalid_offset_or_sequence_records.inc(),
-            ErrorCode::MessageTooLarge | ErrorCode::RecordListTooLarge => metrics.bytes_rejected.inc(),
-            ErrorCode::KafkaStorageError => {
-                tracing::error!(partition = partition.map(tracing::field::display), %error, "cannot append");
+        let (partition, size) = (target.map(|(p, _)| p), target.map_or(0, |(_, size)| size));
+        let topic = partition.map(|p| &*p.topic_metrics);
+        for metrics in std::iter::once(&self.broker.metrics.all_topics).chain(topic) {
+            match code {
+                ErrorCode::CorruptMessage => metrics.invalid_message_crc_records.inc(),
+                ErrorCode::OutOfOrderSequenceNumber => metrics.invalid_offset_or_sequence_records.inc(),
+                ErrorCode::MessageTooLarge | ErrorCode::RecordListTooLarge => {
+                    metrics.bytes_rejected.add(size)
+                }
+                _ => {}
             }
-            _ => {}
+        }
+        if code == ErrorCode::KafkaStorageError {
+            tracing::error!(partition = partition.map(tracing::field::display), %error, "cannot append");
         }
         let record_errors: Vec<BatchIndexAndErrorMessage> = error
             .record_errors()
@@ -317,11 +326,11 @@ impl Produce<'_> {
                 ..Default::default()
             })
             .collect();
-        // Kafka sends the text only where it says more than the code: with errors of single records.
-        let message = match code {
-            ErrorCode::InvalidRecord | ErrorCode::InvalidTimestamp => Some(error.to_string().into()),
-            _ => None,
-        };
+        // Kafka sends the text only with errors of single records; and of a batch whose frame is broken, which it finds
+        // before it looks at partitions (`RequestUtils.hasTransactionalRecords`).
+        let framing = matches!(error, LogError::Records(e) if e.is_corrupt())
+            && !matches!(error, LogError::Records(RecordsError::CrcMismatch { .. }));
+        let message = (framing || !record_errors.is_empty()).then(|| error.to_string().into());
         let log_start_offset = match code {
             ErrorCode::InvalidRecord
             | ErrorCode::InvalidTimestamp
@@ -353,6 +362,9 @@ impl Produce<'_> {
             Err(refused) => refused,
         };
         self.broker.metrics.all_topics.failed_produce_requests.inc();
+        if let Some(p) = topic_id.and_then(|id| self.broker.partitions.get(&id, index)) {
+            p.topic_metrics.failed_produce_requests.inc();
+        }
         count_error(&self.broker.metrics, self.ctx, refused.code);
         let mut code = refused.code;
         if self.transactional && self.ctx.version < 11 && code == ErrorCode::TransactionAbortable {

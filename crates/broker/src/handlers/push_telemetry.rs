@@ -6,6 +6,8 @@ use ottla_protocol::ErrorCode;
 use ottla_protocol::compression::{Codec, decompress};
 use ottla_protocol::messages::{PushTelemetryRequest, PushTelemetryResponse};
 
+use ottla_protocol::types::Uuid;
+
 use super::now;
 use crate::request::{Answer, RequestContext};
 use crate::state::{Broker, wall_clock_ms};
@@ -25,7 +27,8 @@ pub fn handle(
 
 fn push(b: &Broker, request: &PushTelemetryRequest) -> Result<(), ErrorCode> {
     let max = b.config.load().get_int("telemetry.max.bytes").max(0) as usize;
-    if request.client_instance_id.is_zero() {
+    // Ids that are reserved name no client. Source: Kafka `Uuid.RESERVED`.
+    if request.client_instance_id.is_zero() || request.client_instance_id == Uuid::ONE {
         return Err(ErrorCode::InvalidRequest);
     }
     b.telemetry.check_push(

@@ -2,18 +2,19 @@
 //!
 //! Counters are relaxed atomics that the hot paths touch; gauges are computed when somebody asks.
 
+mod coordinators;
 mod histogram;
+mod listeners;
 mod render;
 mod requests;
 
+pub use coordinators::{CoordinatorMetrics, LoadTimes};
 pub use histogram::Histogram;
+pub use listeners::{ListenerMetrics, Waiting};
 pub use render::Exposition;
 pub use requests::{ApiMetrics, RequestMetrics};
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-
-use ottla_net::NetMetrics;
 
 /// A number that only grows.
 #[derive(Debug, Default)]
@@ -54,12 +55,13 @@ pub struct TopicMetrics {
 /// Everything that one node counts.
 #[derive(Debug, Default)]
 pub struct Metrics {
-    pub net: Arc<NetMetrics>,
+    pub listeners: ListenerMetrics,
     pub requests: RequestMetrics,
     pub all_topics: TopicMetrics,
     pub malformed_requests: Counter,
-    pub offset_commits: Counter,
-    pub group_rebalances: Counter,
-    pub fetch_sessions_evicted: Counter,
+    pub groups: CoordinatorMetrics,
+    pub transactions: LoadTimes,
+    /// Fetches that wait for records: the size of Kafka's purgatory of them.
+    pub waiting_fetches: std::sync::Arc<std::sync::atomic::AtomicI64>,
     pub telemetry_pushes: Counter,
 }

@@ -33,6 +33,28 @@ impl Exposition {
         self.sample("gauge", name, labels, value);
     }
 
+    /// A distribution: its quantiles, sum and count belong to one metric.
+    pub fn summary(
+        &mut self,
+        name: &str,
+        labels: &[(&str, &dyn Display)],
+        quantiles: &[(&str, f64)],
+        sum: f64,
+        count: u64,
+    ) {
+        for (quantile, value) in quantiles {
+            let mut labels = labels.to_vec();
+            labels.push(("quantile", quantile));
+            self.sample("summary", name, &labels, value);
+        }
+        for (part, value) in [("_sum", sum), ("_count", count as f64)] {
+            self.out.push_str(name);
+            self.out.push_str(part);
+            self.labels(labels);
+            let _ = writeln!(self.out, " {value}");
+        }
+    }
+
     fn labels(&mut self, labels: &[(&str, &dyn Display)]) {
         if labels.is_empty() {
             return;

@@ -11,7 +11,10 @@ use super::{Counter, Histogram};
 pub struct ApiMetrics {
     pub requests: Counter,
     pub request_bytes: Counter,
+    /// From the end of reading the request to its response being ready.
     pub total_time_us: Histogram,
+    /// The part of it that the request's own connection spent in the handler, before any waiting.
+    pub local_time_us: Histogram,
     errors: Mutex<BTreeMap<ErrorCode, u64>>,
 }
 

@@ -69,6 +69,7 @@ impl Parser {
         }
         .flag("help", "Print usage information.")
         .flag("version", "Display Kafka version.")
+        .text("output", "text|json", "What to print: Kafka's text, or one JSON object. (default: text)")
         .removed("zookeeper", "ZooKeeper is no longer supported. Use --bootstrap-server instead.")
     }
 

@@ -8,7 +8,7 @@ use crate::args::{Parsed, Parser};
 use crate::connect::{block_on, key_values, load_properties};
 use crate::error::{ToolError, ToolResult};
 use crate::java::date_text;
-use crate::output;
+use crate::output::{self, Entry, Progress};
 
 const MEGABYTE: f64 = 1024.0 * 1024.0;
 
@@ -48,7 +48,7 @@ pub fn main(args: &[String]) -> ToolResult {
     parser.forbid(&options, "consumer.config", &["command-config"])?;
     for (old, new) in [("messages", "num-records"), ("consumer.config", "command-config")] {
         if options.has(old) {
-            output::line(format!("Warning: --{old} is deprecated. Use --{new} instead."));
+            output::notice_on_output(format!("Warning: --{old} is deprecated. Use --{new} instead."));
         }
     }
     let config = consumer_config(&options)?;
@@ -58,7 +58,7 @@ pub fn main(args: &[String]) -> ToolResult {
     if !options.has("hide-header") {
         let first =
             if options.has("show-detailed-stats") { "time, threadId" } else { "start.time, end.time" };
-        output::line(format!(
+        output::remark(format!(
             "{first}, data.consumed.in.MB, MB.sec, data.consumed.in.nMsg, nMsg.sec, rebalance.time.ms, fetch.time.ms, \
              fetch.MB.sec, fetch.nMsg.sec"
         ));
@@ -113,6 +113,7 @@ async fn consume(options: &Parsed, config: &ClientConfig) -> ToolResult {
     let mut read = Read::default();
     let mut last = Read::default();
     let (mut last_record, mut last_report) = (Instant::now(), Instant::now());
+    let mut progress = Progress::new("records", u64::try_from(wanted).ok());
     while read.records < wanted && last_record.elapsed() <= timeout {
         let records = consumer.poll(Duration::from_millis(100)).await?;
         if join.is_none() && !consumer.assignment().is_empty() {
@@ -127,9 +128,10 @@ async fn consume(options: &Parsed, config: &ClientConfig) -> ToolResult {
             read.bytes += (record.key.as_ref().map_or(0, |k| k.len())
                 + record.value.as_ref().map_or(0, |v| v.len())) as i64;
         }
+        progress.set(read.records.unsigned_abs());
         if !records.is_empty() && last_report.elapsed() >= interval {
             if detailed {
-                output::line(progress(pattern, read, last, last_report.elapsed(), join_in_round));
+                output::show("windows", window(pattern, read, last, last_report.elapsed(), join_in_round));
                 output::flush();
             }
             join_in_round = Duration::ZERO;
@@ -137,8 +139,9 @@ async fn consume(options: &Parsed, config: &ClientConfig) -> ToolResult {
             last = read;
         }
     }
+    drop(progress);
     if read.records < wanted {
-        output::line(format!(
+        output::notice_on_output(format!(
             "WARNING: Exiting before consuming the expected number of records: timeout ({} ms) exceeded. You can use \
              the --timeout option to increase the timeout.",
             timeout.as_millis()
@@ -146,10 +149,11 @@ async fn consume(options: &Parsed, config: &ClientConfig) -> ToolResult {
     }
     let (elapsed, ended_ms) = (started.elapsed(), now_ms());
     if !detailed {
-        output::line(summary(pattern, (started_ms, ended_ms), read, elapsed, join.unwrap_or_default()));
+        let times = (started_ms, ended_ms);
+        output::show("results", summary(pattern, times, read, elapsed, join.unwrap_or_default()));
     }
     if options.has("print-metrics") {
-        eprintln!("metrics are not kept by this consumer");
+        output::notice("metrics are not kept by this consumer");
     }
     consumer.close().await?;
     Ok(())
@@ -159,12 +163,12 @@ fn millis(d: Duration) -> i64 {
     i64::try_from(d.as_millis()).unwrap_or(i64::MAX)
 }
 
-fn summary(pattern: &str, times: (i64, i64), read: Read, elapsed: Duration, join: Duration) -> String {
+fn summary(pattern: &str, times: (i64, i64), read: Read, elapsed: Duration, join: Duration) -> Entry {
     let megabytes = read.bytes as f64 / MEGABYTE;
     let seconds = millis(elapsed) as f64 / 1000.0;
     let fetch_ms = millis(elapsed) - millis(join);
     let fetch_seconds = fetch_ms as f64 / 1000.0;
-    format!(
+    let text = format!(
         "{}, {}, {megabytes:.4}, {:.4}, {}, {:.4}, {}, {fetch_ms}, {:.4}, {:.4}",
         date_text(times.0, pattern),
         date_text(times.1, pattern),
@@ -174,24 +178,44 @@ fn summary(pattern: &str, times: (i64, i64), read: Read, elapsed: Duration, join
         millis(join),
         megabytes / fetch_seconds,
         read.records as f64 / fetch_seconds,
-    )
+    );
+    Entry::new(text)
+        .with("startTimeMs", times.0)
+        .with("endTimeMs", times.1)
+        .with("megabytes", megabytes)
+        .with("megabytesPerSecond", megabytes / seconds)
+        .with("records", read.records)
+        .with("recordsPerSecond", read.records as f64 / seconds)
+        .with("rebalanceTimeMs", millis(join))
+        .with("fetchTimeMs", fetch_ms)
+        .with("fetchMegabytesPerSecond", megabytes / fetch_seconds)
+        .with("fetchRecordsPerSecond", read.records as f64 / fetch_seconds)
 }
 
-fn progress(pattern: &str, read: Read, last: Read, elapsed: Duration, join: Duration) -> String {
+fn window(pattern: &str, read: Read, last: Read, elapsed: Duration, join: Duration) -> Entry {
     let elapsed_ms = millis(elapsed) as f64;
     let total = read.bytes as f64 / MEGABYTE;
     let megabytes = (read.bytes - last.bytes) as f64 / MEGABYTE;
     let records = (read.records - last.records) as f64;
     let fetch_ms = millis(elapsed) - millis(join);
     let per_fetch = |n: f64| if fetch_ms <= 0 { 0.0 } else { 1000.0 * n / fetch_ms as f64 };
-    format!(
+    let now = now_ms();
+    let text = format!(
         "{}, 0, {total:.4}, {:.4}, {}, {:.4}, {}, {fetch_ms}, {:.4}, {:.4}",
-        date_text(now_ms(), pattern),
+        date_text(now, pattern),
         1000.0 * megabytes / elapsed_ms,
         read.records,
         1000.0 * records / elapsed_ms,
         millis(join),
         per_fetch(megabytes),
         per_fetch(records),
-    )
+    );
+    Entry::new(text)
+        .with("timeMs", now)
+        .with("megabytes", total)
+        .with("megabytesPerSecond", 1000.0 * megabytes / elapsed_ms)
+        .with("records", read.records)
+        .with("recordsPerSecond", 1000.0 * records / elapsed_ms)
+        .with("rebalanceTimeMs", millis(join))
+        .with("fetchTimeMs", fetch_ms)
 }

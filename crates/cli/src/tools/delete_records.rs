@@ -4,8 +4,12 @@ use ottla_client::TopicPartition;
 use serde_json::Value;
 
 use crate::args::Parser;
+use crate::connect;
 use crate::error::{ToolError, ToolResult};
-use crate::{connect, output};
+use crate::output::{self, Entry, Progress};
+
+/// Partitions of one request, so that many of them show progress.
+const PARTITIONS_AT_ONCE: usize = 500;
 
 fn parser() -> Parser {
     Parser::new("This tool helps to delete records of the given partitions down to the specified offset.")
@@ -22,17 +26,33 @@ pub fn main(args: &[String]) -> ToolResult {
     let text = std::fs::read_to_string(path)
         .map_err(|e| ToolError::message(format!("Unable to read file {path}: {e}")))?;
     let offsets = offsets(&text)?;
-    output::line("Executing records delete operation");
+    output::remark("Executing records delete operation");
     connect::block_on(async {
-        let results = admin.delete_records(&offsets).await?;
-        output::line("Records delete operation completed:");
+        let mut results = Vec::with_capacity(offsets.len());
+        let mut progress = Progress::new("partitions", Some(offsets.len() as u64));
+        for some in offsets.chunks(PARTITIONS_AT_ONCE) {
+            results.extend(admin.delete_records(some).await?);
+            progress.add(some.len() as u64);
+        }
+        drop(progress);
+        output::remark("Records delete operation completed:");
+        output::list("partitions");
         for (partition, result) in results {
-            match result {
+            let (text, low_watermark, error) = match result {
                 Ok(low_watermark) => {
-                    output::line(format!("partition: {partition}\tlow_watermark: {low_watermark}"))
+                    let text = format!("partition: {partition}\tlow_watermark: {low_watermark}");
+                    (text, Some(low_watermark), None)
                 }
-                Err(error) => output::line(format!("partition: {partition}\terror: {error}")),
-            }
+                Err(error) => {
+                    (format!("partition: {partition}\terror: {error}"), None, Some(error.to_string()))
+                }
+            };
+            let entry = Entry::new(text)
+                .with("topic", partition.topic.as_str())
+                .with("partition", partition.partition)
+                .with("lowWatermark", low_watermark)
+                .with("error", error);
+            output::show("partitions", entry);
         }
         Ok(())
     })

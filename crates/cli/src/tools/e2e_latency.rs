@@ -9,12 +9,13 @@ use ottla_client::producer::ProducerRecord;
 use ottla_client::{Admin, ClientConfig, Consumer, Producer, TopicPartition};
 use ottla_protocol::messages::create_topics_request::CreatableTopic;
 use ottla_protocol::types::Str;
+use serde_json::{Map, Value};
 
 use crate::args::{Parsed, Parser};
 use crate::connect::{block_on, load_properties};
 use crate::error::{ToolError, ToolResult};
 use crate::java::double_text;
-use crate::output;
+use crate::output::{self, Entry, Progress};
 
 const POLL_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -86,7 +87,7 @@ fn named(args: &[String]) -> Result<Vec<String>, ToolError> {
             args.len()
         )));
     }
-    output::line(
+    output::notice_on_output(
         "WARNING: Positional argument usage is deprecated and will be removed in Apache Kafka 5.0. Please use named \
          arguments instead: --bootstrap-server, --topic, --num-records, --producer-acks, --record-size, \
          --command-config",
@@ -149,7 +150,7 @@ async fn measure(options: &Parsed) -> ToolResult {
             ..Default::default()
         };
         if let Err(error) = admin.create_topic(new, false).await {
-            output::line(format!("Creation of topic {topic} failed"));
+            output::complain(format!("Creation of topic {topic} failed"));
             return Err(error.into());
         }
     }
@@ -181,6 +182,7 @@ async fn measure(options: &Parsed) -> ToolResult {
     let mut random = 0u64;
     let mut total = Duration::ZERO;
     let mut latencies_ms = Vec::new();
+    let mut progress = Progress::new("records", u64::try_from(count).ok());
     for i in 0..count {
         let record = record(options, topic, &mut random);
         let begin = Instant::now();
@@ -192,23 +194,31 @@ async fn measure(options: &Parsed) -> ToolResult {
             return Err(ToolError::Message(text));
         }
         if i % 1000 == 0 {
-            output::line(format!("{i}\t{}", double_text(elapsed.as_nanos() as f64 / 1_000_000.0)));
+            let latency_ms = elapsed.as_nanos() as f64 / 1_000_000.0;
+            let entry = Entry::new(format!("{i}\t{}", double_text(latency_ms)));
+            output::show("samples", entry.with("record", i).with("latencyMs", latency_ms));
         }
         total += elapsed;
-        latencies_ms.push(elapsed.as_millis());
+        latencies_ms.push(u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX));
+        progress.add(1);
     }
-    output::line(format!("Avg latency: {:.4} ms", total.as_nanos() as f64 / f64::from(count) / 1_000_000.0));
+    drop(progress);
+    let latency_ms = total.as_nanos() as f64 / f64::from(count) / 1_000_000.0;
+    output::fact("latencyMsAvg", latency_ms, format!("Avg latency: {latency_ms:.4} ms"));
     latencies_ms.sort_unstable();
     let percentile = |p: f64| {
         let at = (latencies_ms.len() as f64 * p) as usize;
         latencies_ms.get(at).copied().unwrap_or(0)
     };
-    output::line(format!(
+    let text = format!(
         "Percentiles: 50th = {}, 99th = {}, 99.9th = {}",
         percentile(0.5),
         percentile(0.99),
         percentile(0.999)
-    ));
+    );
+    let percentiles = [("50", 0.5), ("99", 0.99), ("99.9", 0.999)]
+        .map(|(name, p)| (name.to_owned(), Value::from(percentile(p))));
+    output::fact("latencyMsPercentiles", Map::from_iter(percentiles), text);
     consumer.commit().await?;
     producer.close().await;
     consumer.close().await?;

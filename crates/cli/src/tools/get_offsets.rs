@@ -5,8 +5,9 @@ use ottla_client::{Admin, TopicPartition};
 
 use super::topic_filter::TopicFilter;
 use crate::args::{Parsed, Parser};
+use crate::connect;
 use crate::error::{ToolError, ToolResult};
-use crate::{connect, output};
+use crate::output::{self, Entry};
 
 fn parser() -> Parser {
     Parser::new("An interactive shell for getting topic-partition offsets.")
@@ -57,21 +58,28 @@ fn run(args: &[String]) -> ToolResult {
             ));
         }
         let answers = admin.list_offsets(&specs, false).await?;
-        let mut lines: Vec<(String, String)> = Vec::new();
+        let mut lines: Vec<(String, String, Entry)> = Vec::new();
+        output::list("offsets");
         for (partition, answer) in answers {
             match answer {
                 Ok(found) if found.offset >= 0 => {
                     let line = format!("{}:{}:{}", partition.topic, partition.partition, found.offset);
-                    lines.push((partition.to_string(), line));
+                    let entry = Entry::new(line.clone())
+                        .with("topic", partition.topic.as_str())
+                        .with("partition", partition.partition)
+                        .with("offset", found.offset);
+                    lines.push((partition.to_string(), line, entry));
                 }
                 Ok(_) => {}
                 Err(error) => {
-                    eprintln!("Skip getting offsets for topic-partition {partition} due to error: {error}");
+                    let text =
+                        format!("Skip getting offsets for topic-partition {partition} due to error: {error}");
+                    output::notice(text);
                 }
             }
         }
-        lines.sort();
-        lines.iter().for_each(|(_, line)| output::line(line));
+        lines.sort_by(|a, b| (&a.0, &a.1).cmp(&(&b.0, &b.1)));
+        lines.into_iter().for_each(|(_, _, entry)| output::show("offsets", entry));
         Ok(())
     })
 }

@@ -4,7 +4,7 @@ use ottla_client::ClientError;
 use ottla_protocol::ErrorCode;
 
 use crate::error::ToolError;
-use crate::output;
+use crate::output::{Column, Table};
 
 const ERRORS: &str = "org.apache.kafka.common.errors.";
 
@@ -57,21 +57,9 @@ pub fn tool_exception(error: &ToolError) -> String {
 }
 
 /// `ToolsUtils.prettyPrintTable`: padded columns, each with a tab behind it.
-pub fn print_table(headers: &[&str], rows: &[Vec<String>]) {
-    let mut widths: Vec<usize> = headers.iter().map(|h| h.len()).collect();
-    for row in rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = (*width).max(cell.chars().count());
-        }
-    }
-    let print = |cells: &mut dyn Iterator<Item = &str>| {
-        let text: String = cells.zip(&widths).map(|(cell, width)| format!("{cell:<width$}\t")).collect();
-        output::line(text);
-    };
-    print(&mut headers.iter().copied());
-    for row in rows {
-        print(&mut row.iter().map(String::as_str));
-    }
+pub fn pretty_table(columns: &[(&'static str, &'static str)]) -> Table {
+    let columns = columns.iter().map(|(title, key)| Column::new(title, key).fitting()).collect();
+    Table::new(columns).separated("\t").ended("\t", "\t")
 }
 
 /// A string as JSON.

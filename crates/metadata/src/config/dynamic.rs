@@ -83,6 +83,10 @@ pub fn validate_broker_change(
             validate_thread_count(name, *count, current.get_int(name)).map_err(wrap)?;
         }
     }
+    let next = current.with_dynamic(std::iter::empty(), props.iter().map(|(k, v)| (k.as_str(), v.as_str())));
+    super::roles::check_numbers(&next)?;
+    check_cleaner(current, &next).map_err(wrap)?;
+    check_local_retention(&next, &parsed).map_err(wrap)?;
     check_cordoned(current, &parsed).map_err(wrap)?;
     check_listeners(current, &parsed)
 }
@@ -113,6 +117,49 @@ pub fn validate_thread_count(name: &str, new: i32, current: i32) -> Result<(), C
     }
     if new > current.saturating_mul(2) {
         return fail(format!("value should not be greater than double the current value {current}"));
+    }
+    Ok(())
+}
+
+/// Source: Kafka `LogCleaner.validateReconfiguration`.
+fn check_cleaner(current: &StaticConfig, next: &StaticConfig) -> Result<(), ConfigError> {
+    let (threads, now) = (next.get_int("log.cleaner.threads"), current.get_int("log.cleaner.threads"));
+    let fail = |text: String| Err(ConfigError::Rule(text));
+    if threads < 1 {
+        fail("Log cleaner threads should be at least 1".to_owned())
+    } else if threads < now / 2 {
+        fail(format!("Log cleaner threads cannot be reduced to less than half the current value {now}"))
+    } else if threads > now.saturating_mul(2) {
+        fail(format!("Log cleaner threads cannot be increased to more than double the current value {now}"))
+    } else {
+        Ok(())
+    }
+}
+
+/// What is kept locally is not more than what is kept. Source: Kafka `DynamicLogConfig.validateReconfiguration`.
+fn check_local_retention(next: &StaticConfig, parsed: &[(&str, ConfigValue)]) -> Result<(), ConfigError> {
+    let changed = |name: &str| parsed.iter().any(|(n, _)| *n == name);
+    let hours_ms = || next.get_long("log.retention.hours").saturating_mul(3_600_000);
+    let minutes_ms = || next.get_long_opt("log.retention.minutes").map(|m| m.saturating_mul(60_000));
+    let retention_ms = next.get_long_opt("log.retention.ms").or_else(minutes_ms).unwrap_or_else(hours_ms);
+    // Any negative time means that nothing is deleted for its age.
+    let retention_ms = if retention_ms < 0 { -1 } else { retention_ms };
+    let rules = [
+        ("log.local.retention.ms", "log.retention.ms", retention_ms),
+        ("log.local.retention.bytes", "log.retention.bytes", next.get_long("log.retention.bytes")),
+    ];
+    for (local, total, limit) in rules {
+        let value = next.get_long(local);
+        if !(changed(local) || changed(total)) || limit <= -1 || value == -2 {
+            continue;
+        }
+        let refuse = |text: String| Err(ConfigError::invalid(local, value.to_string(), text));
+        if value == -1 {
+            return refuse(format!("Value must not be -1 as {total} value is set as {limit}."));
+        }
+        if value > limit {
+            return refuse(format!("Value must not be more than {total} property value: {limit}"));
+        }
     }
     Ok(())
 }

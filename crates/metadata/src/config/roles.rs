@@ -86,7 +86,8 @@ pub(super) fn resolve_topology(
     Ok(c)
 }
 
-fn check_numbers(c: &StaticConfig) -> Result<(), ConfigError> {
+/// Rules over several numbers, which hold at the start and after every dynamic change.
+pub(super) fn check_numbers(c: &StaticConfig) -> Result<(), ConfigError> {
     let positive_ms =
         |ms: &str, hours: &str| c.get_long_opt(ms).unwrap_or_else(|| c.get_long(hours) * 3_600_000);
     require(positive_ms("log.roll.ms", "log.roll.hours") >= 1, || {

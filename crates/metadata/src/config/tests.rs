@@ -260,6 +260,19 @@ fn dynamic_changes_of_a_broker() {
              value 8 for configuration Invalid dynamic configuration"
             .to_owned())
     );
+    assert_eq!(
+        check(false, "log.cleaner.dedupe.buffer.size", "1048576"),
+        Err("requirement failed: log.cleaner.dedupe.buffer.size must be at least 1MB per cleaner thread."
+            .to_owned())
+    );
+    assert_eq!(
+        check(false, "log.cleaner.threads", "3"),
+        Err("Invalid value org.apache.kafka.common.config.ConfigException: Log cleaner threads cannot be \
+             increased to more than double the current value 1 for configuration Invalid dynamic configuration"
+            .to_owned())
+    );
+    assert_eq!(check(false, "log.cleaner.threads", "2"), Ok(()));
+    assert!(check(false, "log.local.retention.ms", "-1").is_err());
     let changed = c.with_dynamic(
         [("log.retention.ms", "5"), ("num.partitions", "9")].into_iter(),
         [("log.retention.ms", "6")].into_iter(),

@@ -9,7 +9,7 @@ use ottla_protocol::messages::update_features_request::UpdateFeaturesRequest;
 use ottla_protocol::messages::update_features_response::{UpdatableFeatureResult, UpdateFeaturesResponse};
 use ottla_protocol::types::Str;
 
-use super::{ApiError, Context, Controller, Decision};
+use super::{ApiError, Context, Controller, Decision, KRaftVersion};
 use crate::features::{
     ELR_VERSION, Feature, KRAFT_VERSION, METADATA_VERSION, MetadataVersion, supported_features,
     validate_dependencies,
@@ -44,12 +44,12 @@ fn unsupported_reason(level: i16, what: &str, (min, max): (i16, i16)) -> Option<
 }
 
 impl Controller {
-    /// UpdateFeatures. `kraft_version` is the level that the quorum's log holds.
+    /// UpdateFeatures.
     pub fn decide_update_features(
         &self,
         ctx: &Context<'_>,
         request: &UpdateFeaturesRequest,
-        kraft_version: i16,
+        kraft_version: KRaftVersion,
     ) -> Result<Decision<UpdateFeaturesResponse>, ApiError> {
         let image = self.image();
         let mut proposed: BTreeMap<String, i16> =
@@ -112,7 +112,12 @@ impl Controller {
                 })
                 .collect();
         }
-        Ok(Decision::atomic(records, response))
+        let raised =
+            updates.get(KRAFT_VERSION).map(|(level, _)| *level).filter(|level| *level > kraft_version.level);
+        Ok(Decision {
+            kraft_upgrade: raised.filter(|_| !request.validate_only),
+            ..Decision::atomic(records, response)
+        })
     }
 
     fn update_feature(
@@ -121,12 +126,13 @@ impl Controller {
         level: i16,
         kind: UpgradeType,
         proposed: &BTreeMap<String, i16>,
-        kraft_version: i16,
+        kraft_version: KRaftVersion,
     ) -> Result<Option<VersionedRecord>, ApiError> {
         if kind == UpgradeType::Unknown {
             return refuse(name, level, "The controller does not support the given upgrade type.");
         }
-        let current = if name == KRAFT_VERSION { kraft_version } else { self.image().features.level(name) };
+        let current =
+            if name == KRAFT_VERSION { kraft_version.level } else { self.image().features.level(name) };
         if level < 0 {
             return refuse(name, level, "A feature version cannot be less than 0.");
         }
@@ -156,11 +162,10 @@ impl Controller {
                 return refuse(name, level, "Can't downgrade the version of this feature.");
             }
             // The quorum itself writes the new version; see the raft crate.
-            return refuse(
-                name,
-                level,
-                "Unable to upgrade kraft.version: the quorum was formatted with static voters.",
-            );
+            if kraft_version.can_upgrade {
+                return Ok(Some(VersionedRecord::v0(NoOpRecord::default())));
+            }
+            return refuse(name, level, "Not all of the voters are known to support it.");
         }
         let known = Feature::by_name(name).and_then(|f| f.level(level));
         if let Some(feature_level) = known

@@ -96,15 +96,17 @@ pub struct Decision<R> {
     pub response: R,
     /// The records must go into one batch.
     pub atomic: bool,
+    /// The quorum is to raise `kraft.version`, before the records are appended.
+    pub kraft_upgrade: Option<i16>,
 }
 
 impl<R> Decision<R> {
     pub(crate) fn of(records: Vec<VersionedRecord>, response: R) -> Self {
-        Decision { records, response, atomic: false }
+        Decision { records, response, atomic: false, kraft_upgrade: None }
     }
 
     pub(crate) fn atomic(records: Vec<VersionedRecord>, response: R) -> Self {
-        Decision { records, response, atomic: true }
+        Decision { records, response, atomic: true, kraft_upgrade: None }
     }
 }
 
@@ -121,6 +123,15 @@ pub struct Context<'a> {
     pub forwarded: bool,
     /// Version of the request.
     pub version: i16,
+}
+
+/// What the quorum says of `kraft.version`, which stands in its own control records.
+#[derive(Debug, Clone, Copy)]
+pub struct KRaftVersion {
+    /// The finalized level.
+    pub level: i16,
+    /// Whether the quorum could raise it to the newest level now.
+    pub can_upgrade: bool,
 }
 
 /// A source of randomness that the caller owns; a seeded one makes decisions repeatable.

@@ -24,6 +24,9 @@ impl Controller {
         &self,
         request: &AlterPartitionReassignmentsRequest,
     ) -> Result<Decision<AlterPartitionReassignmentsResponse>, ApiError> {
+        if request.topics.is_empty() {
+            return Ok(Decision::of(Vec::new(), AlterPartitionReassignmentsResponse::default()));
+        }
         let mut records = Vec::new();
         let mut response = AlterPartitionReassignmentsResponse {
             allow_replication_factor_change: request.allow_replication_factor_change,

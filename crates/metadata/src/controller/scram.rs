@@ -102,6 +102,9 @@ impl Controller {
             *times.entry(name).or_default() += 1;
         }
         let once = |name: &Str| {
+            if name.is_empty() {
+                return Err(ApiError::new(ErrorCode::UnacceptableCredential, "Username must not be empty"));
+            }
             if times.get(name).is_some_and(|n| *n > 1) {
                 return Err(ApiError::new(
                     ErrorCode::DuplicateResource,

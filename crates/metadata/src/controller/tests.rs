@@ -891,7 +891,9 @@ fn feature_levels() {
             }],
             ..Default::default()
         };
-        let d = w.c.decide_update_features(&w.ctx(1), &request, 0).unwrap();
+        let d =
+            w.c.decide_update_features(&w.ctx(1), &request, KRaftVersion { level: 0, can_upgrade: false })
+                .unwrap();
         w.apply(&d.records);
         (ErrorCode::from_code(d.response.error_code), d.response.error_message.map(|m| m.to_string()))
     };

@@ -222,7 +222,7 @@ impl Controller {
         };
         TOPIC_KEYS
             .iter()
-            .filter(|k| !k.internal)
+            .filter(|k| !k.internal || own(k.name).is_some())
             .map(|key| {
                 let (value, source) = effective_topic_value(&self.config, &self.image().configs, own, key);
                 CreatableTopicConfigs {

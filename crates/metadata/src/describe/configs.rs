@@ -44,6 +44,18 @@ pub fn describe_configs(view: &BrokerView<'_>, request: &DescribeConfigsRequest)
         own: view.image.configs.get(&ConfigResource::broker(view.static_config.node_id)).map(|m| m.as_ref()),
         all: view.image.configs.get(&ConfigResource::all_brokers()).map(|m| m.as_ref()),
     };
+    // One unknown kind fails the request for every resource, with the code's own text.
+    let known = |r: &DescribeConfigsResource| {
+        matches!(
+            ResourceKind(r.resource_type),
+            ResourceKind::TOPIC
+                | ResourceKind::BROKER
+                | ResourceKind::BROKER_LOGGER
+                | ResourceKind::CLIENT_METRICS
+                | ResourceKind::GROUP
+        )
+    };
+    let all_known = request.resources.iter().all(known);
     let results = request
         .resources
         .iter()
@@ -53,7 +65,9 @@ pub fn describe_configs(view: &BrokerView<'_>, request: &DescribeConfigsRequest)
                 resource_name: r.resource_name.clone(),
                 ..Default::default()
             };
-            match describer.resource(r) {
+            let described =
+                if all_known { describer.resource(r) } else { invalid(ErrorCode::InvalidRequest.message()) };
+            match described {
                 Ok(mut configs) => {
                     if let Some(wanted) = r.configuration_keys.as_ref().filter(|k| !k.is_empty()) {
                         configs.retain(|c| wanted.contains(&c.name));
@@ -102,10 +116,7 @@ impl Describer<'_> {
             ResourceKind::BROKER_LOGGER => self.loggers(name),
             ResourceKind::CLIENT_METRICS => self.client_metrics(name),
             ResourceKind::GROUP => self.group(name),
-            _ => invalid(format!(
-                "Unexpected resource type {} for resource {name}",
-                ResourceKind(r.resource_type).name()
-            )),
+            _ => invalid(ErrorCode::InvalidRequest.message()),
         }
     }
 

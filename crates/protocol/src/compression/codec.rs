@@ -85,7 +85,7 @@ impl fmt::Display for Codec {
 pub struct Compression {
     /// The codec.
     pub codec: Codec,
-    /// The level: gzip -1 and 1 to 9, lz4 1 to 17 (accepted, without effect on the output), zstd -131072 to 22.
+    /// The level: gzip -1 and 1 to 9, lz4 1 to 17 (12 and above are the same), zstd -131072 to 22.
     pub level: i32,
 }
 

@@ -134,7 +134,18 @@ pub(super) fn decompress(
     }
 }
 
-pub(super) fn compress(input: &[u8], out: &mut Vec<u8>) -> Result<(), CompressionError> {
+/// The default level is the fast compressor; every other one is a search of that depth (lz4 HC), as in Kafka's
+/// `Lz4BlockOutputStream`.
+fn compress_block(level: i32, block: &[u8], out: &mut [u8]) -> Result<usize, CompressionError> {
+    let failed = CompressionError::CompressFailed { codec: Codec::Lz4 };
+    if level == Codec::Lz4.default_level() {
+        return lz4_flex::block::compress_into(block, out).map_err(|_| failed);
+    }
+    let mode = lz4::block::CompressionMode::HIGHCOMPRESSION(level);
+    lz4::block::compress_to_buffer(block, Some(mode), false, out).map_err(|_| failed)
+}
+
+pub(super) fn compress(level: i32, input: &[u8], out: &mut Vec<u8>) -> Result<(), CompressionError> {
     let descriptor = [FLAG_VERSION_1 | FLAG_INDEPENDENT, BD_64_KIB];
     out.extend_from_slice(&MAGIC.to_le_bytes());
     out.extend_from_slice(&descriptor);
@@ -143,8 +154,7 @@ pub(super) fn compress(input: &[u8], out: &mut Vec<u8>) -> Result<(), Compressio
         let word_at = out.len();
         let start = word_at + 4;
         out.resize(start + lz4_flex::block::get_maximum_output_size(block.len()), 0);
-        let written = lz4_flex::block::compress_into(block, &mut out[start..])
-            .map_err(|_| CompressionError::CompressFailed { codec: Codec::Lz4 })?;
+        let written = compress_block(level, block, &mut out[start..])?;
         let word = if written < block.len() {
             out.truncate(start + written);
             written as u32

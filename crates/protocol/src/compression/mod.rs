@@ -130,7 +130,7 @@ pub fn compress(compression: Compression, input: &[u8], out: &mut Vec<u8>) -> Re
         }
         Codec::Gzip => gzip::compress(compression.level, input, out),
         Codec::Snappy => snappy::compress(input, out),
-        Codec::Lz4 => lz4::compress(input, out),
+        Codec::Lz4 => lz4::compress(compression.level, input, out),
         Codec::Zstd => zstd::compress(compression.level, input, out),
     }
 }

@@ -101,3 +101,26 @@ fn members_of_gzip_are_joined_and_garbage_after_them_is_ignored() {
     packed.extend_from_slice(b"xyz");
     assert_eq!(decompress(Codec::Gzip, &packed, 100).expect("reads"), b"onetwo");
 }
+
+#[test]
+fn lz4_levels_search_deeper_and_read_the_same() {
+    // Words of a small vocabulary in an order that repeats only in parts.
+    let mut state = 7u64;
+    let text: Vec<u8> = (0..40_000)
+        .flat_map(|_| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            format!("word{} ", (state >> 33) % 500).into_bytes()
+        })
+        .collect();
+    let sizes: Vec<usize> = [9, 3, 12, 17]
+        .into_iter()
+        .map(|level| {
+            let mut out = Vec::new();
+            compress(Compression { codec: Codec::Lz4, level }, &text, &mut out).unwrap();
+            assert_eq!(decompress(Codec::Lz4, &out, text.len()).unwrap(), text, "level {level}");
+            out.len()
+        })
+        .collect();
+    let [fast, low, high, highest] = sizes[..] else { unreachable!() };
+    assert!(low < fast && high < low && highest <= high, "{sizes:?}");
+}

@@ -17,7 +17,11 @@ pub struct Scratch {
     decompressor: Decompressor,
     buffer: Vec<u8>,
     budget_bytes: usize,
+    max_record_bytes: i32,
 }
+
+/// The default of `max.decompressed.message.bytes`: the largest array that Java can have.
+pub const DEFAULT_MAX_RECORD_BYTES: i32 = i32::MAX - 8;
 
 impl Default for Scratch {
     fn default() -> Self {
@@ -28,12 +32,29 @@ impl Default for Scratch {
 impl Scratch {
     /// A scratch that decompresses at most `budget_bytes` of a batch.
     pub fn with_budget(budget_bytes: usize) -> Self {
-        Scratch { decompressor: Decompressor::default(), buffer: Vec::new(), budget_bytes }
+        Scratch {
+            decompressor: Decompressor::default(),
+            buffer: Vec::new(),
+            budget_bytes,
+            max_record_bytes: DEFAULT_MAX_RECORD_BYTES,
+        }
+    }
+
+    /// Changes the largest size that a record may have when decompressed (`max.decompressed.message.bytes`).
+    pub fn set_max_record_bytes(&mut self, max_record_bytes: i32) {
+        self.max_record_bytes = max_record_bytes;
     }
 
     /// Changes the budget for the batches that follow.
     pub fn set_budget(&mut self, budget_bytes: usize) {
         self.budget_bytes = budget_bytes;
+    }
+
+    /// Gives back the room that an unusually large batch took.
+    pub fn trim(&mut self) {
+        if self.buffer.capacity() > SCRATCH_KEEP_BYTES {
+            self.buffer = Vec::new();
+        }
     }
 
     pub(super) fn decompress(
@@ -42,9 +63,7 @@ impl Scratch {
         magic: i8,
         input: &[u8],
     ) -> Result<&[u8], RecordsError> {
-        if self.buffer.capacity() > SCRATCH_KEEP_BYTES {
-            self.buffer = Vec::new();
-        }
+        self.trim();
         self.buffer.clear();
         if codec == Codec::Lz4 && magic == 0 {
             self.decompressor.decompress_lz4_without_header_checksum(
@@ -147,10 +166,12 @@ impl<'a> Batch<'a> {
             return Ok(RecordIter::Legacy(LegacyIter::new(&self.header, self.bytes, codec, scratch)?));
         }
         if self.header.records_count <= 0 || codec == Codec::None {
-            return Ok(RecordIter::Default(DefaultIter::new(&self.header, self.payload())?));
+            let max = scratch.max_record_bytes;
+            return Ok(RecordIter::Default(DefaultIter::new(&self.header, self.payload(), max)?));
         }
+        let max = scratch.max_record_bytes;
         let content = scratch.decompress(codec, self.header.magic, self.payload())?;
-        Ok(RecordIter::Default(DefaultIter::new(&self.header, content)?))
+        Ok(RecordIter::Default(DefaultIter::new(&self.header, content, max)?))
     }
 }
 

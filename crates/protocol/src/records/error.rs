@@ -90,6 +90,20 @@ pub enum RecordsError {
         /// The length of the record.
         expected: i32,
     },
+    /// A decompressed record says that it has fewer than no bytes.
+    #[error("Invalid record size: {size} is negative.")]
+    NegativeRecordSize {
+        /// The length of the record.
+        size: i32,
+    },
+    /// A decompressed record is larger than `max.decompressed.message.bytes`.
+    #[error("Invalid record size: {size} exceeds the configured maximum record size of {max}.")]
+    RecordTooLarge {
+        /// The length of the record.
+        size: i32,
+        /// The limit.
+        max: i32,
+    },
     /// The fields of a record have not the length that the record says.
     #[error(
         "Invalid record size: expected to read {expected} bytes in record payload, but instead read {read}"
@@ -210,6 +224,8 @@ impl RecordsError {
             | RecordsError::RecordsRemaining
             | RecordsError::RecordPastBatch { .. }
             | RecordsError::RecordPastContent { .. }
+            | RecordsError::NegativeRecordSize { .. }
+            | RecordsError::RecordTooLarge { .. }
             | RecordsError::RecordSizeMismatch { .. }
             | RecordsError::NegativeHeaderCount { .. }
             | RecordsError::TooManyHeaders { .. }

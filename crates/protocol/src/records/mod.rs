@@ -20,7 +20,7 @@ mod varint;
 #[cfg(test)]
 mod tests;
 
-pub use batch::{Batch, BatchIter, DEFAULT_DECOMPRESSION_BUDGET_BYTES, Scratch};
+pub use batch::{Batch, BatchIter, DEFAULT_DECOMPRESSION_BUDGET_BYTES, DEFAULT_MAX_RECORD_BYTES, Scratch};
 pub use builder::{BatchBuilder, BatchOptions, empty_batch};
 pub use crc::{crc32, crc32c};
 pub use error::RecordsError;

@@ -124,10 +124,15 @@ pub struct DefaultIter<'a> {
     base_sequence: i32,
     log_append_time: Option<i64>,
     compressed: bool,
+    max_record_bytes: i32,
 }
 
 impl<'a> DefaultIter<'a> {
-    pub(super) fn new(header: &BatchHeader, content: &'a [u8]) -> Result<Self, RecordsError> {
+    pub(super) fn new(
+        header: &BatchHeader,
+        content: &'a [u8],
+        max_record_bytes: i32,
+    ) -> Result<Self, RecordsError> {
         if header.records_count < 0 {
             return Err(RecordsError::InvalidCount { count: header.records_count, magic: header.magic });
         }
@@ -140,6 +145,7 @@ impl<'a> DefaultIter<'a> {
             log_append_time: (header.timestamp_type() == TimestampType::LogAppendTime)
                 .then_some(header.max_timestamp),
             compressed: header.is_compressed(),
+            max_record_bytes,
         })
     }
 
@@ -150,6 +156,9 @@ impl<'a> DefaultIter<'a> {
         })?;
         // An uncompressed record is read from what is left of the batch and checked at its end; a decompressed one
         // from its own bytes. That only shows in the error.
+        if self.compressed && expected > self.max_record_bytes {
+            return Err(RecordsError::RecordTooLarge { size: expected, max: self.max_record_bytes });
+        }
         let available = match usize::try_from(expected) {
             Ok(size) if size > self.rest.len() => {
                 return Err(if self.compressed {
@@ -160,7 +169,7 @@ impl<'a> DefaultIter<'a> {
             }
             Ok(size) if self.compressed => &self.rest[..size],
             Ok(_) => self.rest,
-            Err(_) if self.compressed => return Err(RecordsError::PrematureEnd),
+            Err(_) if self.compressed => return Err(RecordsError::NegativeRecordSize { size: expected }),
             Err(_) => self.rest,
         };
         let mut body = available;

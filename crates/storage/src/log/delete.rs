@@ -3,15 +3,11 @@
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use super::{Log, PendingDelete, Writer};
 use crate::error::LogError;
 use crate::segment::Segment;
 use crate::segment::names::DELETED_SUFFIX;
-
-/// How often silent producers are looked for. Source: Kafka `producer.id.expiration.check.interval.ms`.
-const PRODUCER_EXPIRY_INTERVAL_MS: i64 = 600_000;
 
 /// Why segments were removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -176,10 +172,6 @@ impl Log {
         }
         if self.unflushed_messages() > 0 && now_ms.saturating_sub(self.last_flush_ms()) >= config.flush_ms {
             self.flush(now_ms)?;
-        }
-        if now_ms.saturating_sub(self.last_expiry_ms.load(Ordering::Relaxed)) >= PRODUCER_EXPIRY_INTERVAL_MS {
-            self.last_expiry_ms.store(now_ms, Ordering::Relaxed);
-            self.remove_expired_producers(now_ms);
         }
         Ok(())
     }

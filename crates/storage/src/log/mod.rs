@@ -33,7 +33,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use arc_swap::ArcSwap;
-use ottla_protocol::records::Scratch;
+use ottla_protocol::records::{DEFAULT_MAX_RECORD_BYTES, Scratch};
 use ottla_protocol::types::Uuid;
 
 use crate::checkpoint::LeaderEpochCache;
@@ -53,7 +53,13 @@ thread_local! {
 /// Lends the thread's decompression buffer.
 pub(crate) fn with_scratch<R>(f: impl FnOnce(&mut Scratch) -> R) -> R {
     SCRATCH.with(|scratch| match scratch.try_borrow_mut() {
-        Ok(mut scratch) => f(&mut scratch),
+        Ok(mut scratch) => {
+            // The last user may have had a topic with a limit of its own.
+            scratch.set_max_record_bytes(DEFAULT_MAX_RECORD_BYTES);
+            let result = f(&mut scratch);
+            scratch.trim();
+            result
+        }
         Err(_) => f(&mut Scratch::default()),
     })
 }
@@ -85,7 +91,6 @@ pub struct Log {
     flushed_bytes: AtomicU64,
     /// Somebody was asked to make the log durable because too many bytes are not.
     writeback_asked: AtomicBool,
-    last_expiry_ms: AtomicI64,
     /// Bytes of all segments but the active one.
     closed_size: AtomicU64,
     /// One flush at a time.

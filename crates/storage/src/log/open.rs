@@ -289,7 +289,6 @@ impl Log {
             appended_bytes: AtomicU64::new(0),
             flushed_bytes: AtomicU64::new(0),
             writeback_asked: AtomicBool::new(false),
-            last_expiry_ms: AtomicI64::new(now_ms),
             closed_size: AtomicU64::new(0),
             flush_lock: Mutex::new(()),
             pending_deletes: Mutex::new(Vec::new()),

@@ -171,6 +171,7 @@ pub fn validate_records(
     let config = context.config;
     let target = config.target_compression(source_codec);
     let max_message_bytes = usize::try_from(config.max_message_bytes).unwrap_or(0);
+    scratch.set_max_record_bytes(config.max_decompressed_message_bytes);
     scratch.set_budget(
         MIN_DECOMPRESSION_BUDGET_BYTES.max(max_message_bytes.saturating_mul(BUDGET_PER_MESSAGE_BYTE)),
     );

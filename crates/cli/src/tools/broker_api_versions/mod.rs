@@ -9,8 +9,9 @@ use ottla_protocol::ApiKey;
 use ottla_protocol::messages::ApiVersionsResponse;
 
 use crate::args::Parser;
+use crate::connect;
 use crate::error::ToolResult;
-use crate::{connect, output};
+use crate::output::{self, Entry};
 
 fn parser() -> Parser {
     Parser::new("This tool helps to retrieve broker version information.").bootstrap()
@@ -29,12 +30,36 @@ pub async fn print_versions(admin: &Admin) -> ToolResult {
     for node in admin.client().nodes().await? {
         let rack = node.rack.as_deref().unwrap_or("null");
         let name = format!("{}:{} (id: {} rack: {rack} isFenced: false)", node.host, node.port, node.id);
-        match admin.client().api_versions(node.id).await {
-            Ok(versions) => output::line(format!("{name} -> {}", versions_text(&versions))),
-            Err(error) => output::line(format!("{name} -> ERROR: {error}")),
-        }
+        let entry = match admin.client().api_versions(node.id).await {
+            Ok(versions) => Entry::new(format!("{name} -> {}", versions_text(&versions))).list(
+                "apis",
+                versions.api_keys.iter().map(|v| api_entry(v.api_key, v.min_version, v.max_version)),
+            ),
+            Err(error) => Entry::new(format!("{name} -> ERROR: {error}")).with("error", error.to_string()),
+        };
+        output::show(
+            "brokers",
+            entry
+                .with("host", node.host.to_string())
+                .with("port", node.port)
+                .with("id", node.id)
+                .with("rack", node.rack.as_deref()),
+        );
     }
     Ok(())
+}
+
+fn api_entry(key: i16, min: i16, max: i16) -> Entry {
+    let api = ApiKey::from_code(key).map(ApiKey::info);
+    let usable = api
+        .filter(|api| api.latest_stable_version >= min && max >= api.min_version)
+        .map(|api| api.latest_stable_version.min(max));
+    Entry::silent()
+        .with("apiKey", key)
+        .with("name", api.map(|api| api.name))
+        .with("minVersion", min)
+        .with("maxVersion", max)
+        .with("usableVersion", usable)
 }
 
 fn versions_text(response: &ApiVersionsResponse) -> String {

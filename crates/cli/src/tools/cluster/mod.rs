@@ -9,8 +9,9 @@ use ottla_protocol::messages::{
 
 use super::broker_api_versions::print_versions;
 use crate::args::{Parsed, Parser, Style};
+use crate::connect;
 use crate::error::{ToolError, ToolResult};
-use crate::{connect, output};
+use crate::output::{self, Cell, Column, Table};
 
 const COMMANDS: &[&str] =
     &["cluster-id", "unregister", "unregister-controller", "list-endpoints", "api-versions"];
@@ -43,7 +44,7 @@ fn configuration(parser: &Parser, options: &Parsed) -> Result<ClientConfig, Tool
         if options.has("command-config") {
             return Err(ToolError::message("--config and --command-config cannot be specified together."));
         }
-        output::line(
+        output::notice_on_output(
             "Option --config has been deprecated and will be removed in a future version. Use --command-config instead.",
         );
         for (key, value) in connect::load_properties(path)? {
@@ -73,7 +74,8 @@ pub fn main(args: &[String]) -> ToolResult {
         match command.as_str() {
             "cluster-id" => {
                 let cluster = admin.describe_cluster(false).await?;
-                output::line(format!("Cluster ID: {}", cluster.cluster_id));
+                let id = cluster.cluster_id.to_string();
+                output::fact("clusterId", id.as_str(), format!("Cluster ID: {id}"));
                 Ok(())
             }
             "unregister" => unregister_broker(&admin, id).await,
@@ -93,7 +95,7 @@ async fn unregister_broker(admin: &Admin, id: i32) -> ToolResult {
     };
     match result {
         Err(error) if error.code() == ErrorCode::UnsupportedVersion => {
-            output::line("The target cluster does not support the broker unregistration API.");
+            output::complain("The target cluster does not support the broker unregistration API.");
         }
         result => {
             result?;
@@ -112,7 +114,7 @@ async fn unregister_controller(admin: &Admin, id: i32) -> ToolResult {
     };
     match result {
         Err(error) if error.code() == ErrorCode::UnsupportedVersion => {
-            output::line("The target cluster does not support the controller unregistration API.");
+            output::complain("The target cluster does not support the controller unregistration API.");
         }
         result => {
             result?;
@@ -132,7 +134,7 @@ async fn list_endpoints(admin: &Admin, options: &Parsed) -> ToolResult {
     }
     let cluster = match admin.describe_cluster(fenced).await {
         Err(error) if error.code() == ErrorCode::UnsupportedVersion => {
-            output::line(error.to_string());
+            output::complain(error.to_string());
             return Ok(());
         }
         result => result?,
@@ -141,18 +143,24 @@ async fn list_endpoints(admin: &Admin, options: &Parsed) -> ToolResult {
     let host_width = nodes.iter().map(|n| n.host.chars().count()).max().unwrap_or(100).max(1);
     let rack_width =
         nodes.iter().filter_map(|n| n.rack.as_ref()).map(|r| r.chars().count()).max().unwrap_or(10).max(1);
-    let row = |id: &str, host: &str, port: &str, rack: &str, state: &str, kind: &str| {
-        let state = if controllers { String::new() } else { format!("{state:<10} ") };
-        output::line(format!(
-            "{id:<10} {host:<host_width$} {port:<10} {rack:<rack_width$} {state}{kind:<15}"
-        ));
-    };
-    row("ID", "HOST", "PORT", "RACK", "STATE", "ENDPOINT_TYPE");
+    let mut table = Table::new(vec![
+        Column::new("ID", "id").fixed(10),
+        Column::new("HOST", "host").fixed(host_width),
+        Column::new("PORT", "port").fixed(10),
+        Column::new("RACK", "rack").fixed(rack_width),
+        Column::new("STATE", "state").fixed(10).shown(!controllers),
+        Column::new("ENDPOINT_TYPE", "endpointType").fixed(15),
+    ]);
     for n in nodes {
-        let kind = if controllers { "controller" } else { "broker" };
-        let state = if n.is_fenced { "fenced" } else { "unfenced" };
-        let rack = n.rack.as_deref().unwrap_or("null");
-        row(&n.broker_id.to_string(), &n.host, &n.port.to_string(), rack, state, kind);
+        table.row(vec![
+            n.broker_id.into(),
+            n.host.to_string().into(),
+            n.port.into(),
+            Cell::optional(n.rack.as_deref(), "null"),
+            if n.is_fenced { "fenced" } else { "unfenced" }.into(),
+            if controllers { "controller" } else { "broker" }.into(),
+        ]);
     }
+    output::table("endpoints", &table);
     Ok(())
 }

@@ -10,7 +10,7 @@ use super::entities::{Entities, singular};
 use super::{quotas, scram};
 use crate::args::Parsed;
 use crate::error::{ToolError, ToolResult};
-use crate::output;
+use crate::output::{self, Entry};
 
 pub fn kind_of(entity_type: &str) -> Result<ConfigResourceKind, ToolError> {
     Ok(match entity_type {
@@ -83,6 +83,7 @@ async fn resources(admin: &Admin, entity_type: &str, name: Option<&str>, all: bo
         Some(name) => {
             let is_default = kind == ConfigResourceKind::Broker && name.is_empty();
             if !all && !is_default && !known(admin, kind).await?.iter().any(|n| n == name) {
+                output::list("entities");
                 output::line(format!("The {single} '{name}' doesn't exist and doesn't have dynamic config."));
                 return Ok(());
             }
@@ -96,17 +97,17 @@ async fn resources(admin: &Admin, entity_type: &str, name: Option<&str>, all: bo
             names
         }
     };
+    output::list("entities");
     for name in &names {
-        if name.is_empty() {
-            output::line(format!("Default configs for {entity_type} in the cluster are:"));
+        let head = if name.is_empty() {
+            format!("Default configs for {entity_type} in the cluster are:")
         } else {
-            let which = if all { "All" } else { "Dynamic" };
-            output::line(format!("{which} configs for {single} {name} are:"));
-        }
+            format!("{} configs for {single} {name} are:", if all { "All" } else { "Dynamic" })
+        };
         let mut configs = admin.describe_config(kind, name, true).await?.configs;
         configs.retain(|c| all || c.config_source == dynamic_source(kind, name));
         configs.sort_by(|a, b| a.name.cmp(&b.name));
-        for config in &configs {
+        let entries = configs.iter().map(|config| {
             let synonyms: Vec<String> = config
                 .synonyms
                 .iter()
@@ -115,14 +116,30 @@ async fn resources(admin: &Admin, entity_type: &str, name: Option<&str>, all: bo
                     format!("{}:{}={value}", ConfigSource(s.source).name(), s.name)
                 })
                 .collect();
-            output::line(format!(
+            let text = format!(
                 "  {}={} sensitive={} synonyms={{{}}}",
                 config.name,
                 config.value.as_deref().unwrap_or("null"),
                 config.is_sensitive,
                 synonyms.join(", ")
-            ));
-        }
+            );
+            let synonyms = config.synonyms.iter().map(|s| {
+                Entry::silent()
+                    .with("source", ConfigSource(s.source).name())
+                    .with("name", &*s.name)
+                    .with("value", s.value.as_deref())
+            });
+            Entry::new(text)
+                .with("name", &*config.name)
+                .with("value", config.value.as_deref())
+                .with("sensitive", config.is_sensitive)
+                .with("readOnly", config.read_only)
+                .with("source", ConfigSource(config.config_source).name())
+                .list("synonyms", synonyms)
+        });
+        let entity = (!name.is_empty()).then_some(name.as_str());
+        let entry = Entry::new(head).with("entityType", entity_type).with("entityName", entity);
+        output::show("entities", entry.list("configs", entries));
     }
     Ok(())
 }

@@ -7,11 +7,12 @@ use ottla_protocol::messages::alter_client_quotas_request::{EntityData, EntryDat
 use ottla_protocol::messages::describe_client_quotas_request::ComponentData;
 use ottla_protocol::messages::describe_client_quotas_response::EntryData as Described;
 use ottla_protocol::types::Str;
+use serde_json::{Map, Value};
 
 use super::entities::Entities;
 use crate::error::{ToolError, ToolResult};
 use crate::java::{double_text, sort_as_hash_map};
-use crate::output;
+use crate::output::{self, Entry};
 
 const EXACT: i8 = 0;
 const DEFAULT: i8 = 1;
@@ -90,6 +91,7 @@ pub async fn alter(
 }
 
 pub async fn describe(admin: &Admin, entities: &Entities) -> ToolResult {
+    output::list("quotas");
     for mut entry in find(admin, entities).await? {
         let mut parts = Vec::new();
         for (wire, shown) in [("user", "user-principal"), ("client-id", "client-id"), ("ip", "ip")] {
@@ -103,7 +105,16 @@ pub async fn describe(admin: &Admin, entities: &Entities) -> ToolResult {
         sort_as_hash_map(&mut entry.values, count, |v| &v.key);
         let values: Vec<String> =
             entry.values.iter().map(|v| format!("{}={}", v.key, double_text(v.value))).collect();
-        output::line(format!("Quota configs for {} are {}", parts.join(", "), values.join(", ")));
+        let text = format!("Quota configs for {} are {}", parts.join(", "), values.join(", "));
+        let entity = entry.entity.iter().map(|e| {
+            let name = e.entity_name.as_deref().filter(|name| !name.is_empty());
+            (e.entity_type.to_string(), Value::from(name))
+        });
+        let values = entry.values.iter().map(|v| (v.key.to_string(), Value::from(v.value)));
+        let shown = Entry::new(text)
+            .with("entity", entity.collect::<Map<_, _>>())
+            .with("configs", values.collect::<Map<_, _>>());
+        output::show("quotas", shown);
     }
     Ok(())
 }

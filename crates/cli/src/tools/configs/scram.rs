@@ -11,7 +11,7 @@ use ottla_protocol::types::Str;
 
 use super::entities::Entities;
 use crate::error::{ToolError, ToolResult};
-use crate::output;
+use crate::output::{self, Entry};
 
 const RESOURCE_NOT_FOUND: i16 = ottla_protocol::ErrorCode::ResourceNotFound.code();
 const DEFAULT_ITERATIONS: i32 = 4096;
@@ -99,7 +99,7 @@ pub async fn describe(admin: &Admin, entities: &Entities) -> ToolResult {
         admin.describe_user_scram_credentials((!users.is_empty()).then_some(users.as_slice())).await?;
     for result in found.iter().filter(|r| r.error_code != RESOURCE_NOT_FOUND) {
         if result.error_code != 0 {
-            output::line(format!(
+            output::complain(format!(
                 "Error retrieving SCRAM credential configs for user-principal '{}': {}",
                 result.user,
                 result.error_message.as_deref().unwrap_or_default()
@@ -111,11 +111,15 @@ pub async fn describe(admin: &Admin, entities: &Entities) -> ToolResult {
             .iter()
             .map(|i| format!("{}=iterations={}", mechanism_name(i.mechanism), i.iterations))
             .collect();
-        output::line(format!(
-            "SCRAM credential configs for user-principal '{}' are {}",
-            result.user,
-            infos.join(", ")
-        ));
+        let text =
+            format!("SCRAM credential configs for user-principal '{}' are {}", result.user, infos.join(", "));
+        let credentials = result.credential_infos.iter().map(|i| {
+            Entry::silent().with("mechanism", mechanism_name(i.mechanism)).with("iterations", i.iterations)
+        });
+        output::show(
+            "credentials",
+            Entry::new(text).with("user", &*result.user).list("credentials", credentials),
+        );
     }
     Ok(())
 }

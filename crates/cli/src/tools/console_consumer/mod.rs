@@ -6,12 +6,14 @@ mod formatter;
 use std::time::{Duration, Instant};
 
 use ottla_client::admin::OffsetSpec;
+use ottla_client::consumer::ConsumerRecord;
 use ottla_client::{ClientConfig, Consumer, TopicPartition};
+use serde_json::{Map, Value, json};
 
 use crate::args::{Parsed, Parser};
 use crate::connect::{block_on, key_values, load_properties};
 use crate::error::{ToolError, ToolResult};
-use crate::output;
+use crate::output::{self, Progress};
 use formatter::Formatter;
 
 fn parser() -> Parser {
@@ -48,6 +50,7 @@ fn parser() -> Parser {
 }
 
 pub fn main(args: &[String]) -> ToolResult {
+    output::stream();
     let parser = parser();
     let options = match parser.parse(args) {
         Err(ToolError::Message(message)) => return Err(parser.usage(message)),
@@ -61,9 +64,9 @@ pub fn main(args: &[String]) -> ToolResult {
     if !options.has("partition")
         && config.get("group.protocol").is_none_or(|p| p.eq_ignore_ascii_case("classic"))
     {
-        eprintln!(
+        output::notice(
             "The consumer rebalance protocol (KIP-848) is production-ready! Set group.protocol=consumer to try it \
-             out. See https://kafka.apache.org/documentation/#consumer_rebalance_protocol"
+             out. See https://kafka.apache.org/documentation/#consumer_rebalance_protocol",
         );
     }
     block_on(consume(&options, &config, start, formatter))
@@ -89,7 +92,7 @@ fn check(parser: &Parser, options: &Parsed) -> ToolResult {
     }
     for (old, new) in [("consumer-property", "command-property"), ("consumer.config", "command-config")] {
         if options.has(old) {
-            output::line(format!(
+            output::notice_on_output(format!(
                 "Option --{old} is deprecated and will be removed in a future version. Use --{new} instead."
             ));
         }
@@ -204,7 +207,7 @@ fn formatter_properties(parser: &Parser, options: &Parsed) -> Result<Vec<(String
                 parser.usage("Options --property and --formatter-property cannot be specified together.")
             );
         }
-        output::line(
+        output::notice_on_output(
             "Option --property is deprecated and will be removed in a future version. Use --formatter-property instead.",
         );
     }
@@ -242,7 +245,9 @@ async fn consume(
     if let Err(error) = consumer.close().await {
         tracing::warn!("closing failed: {error}");
     }
-    eprintln!("Processed a total of {count} messages");
+    if !output::is_json() {
+        eprintln!("Processed a total of {count} messages");
+    }
     if options.has("enable-systest-events") {
         output::line("shutdown_complete");
     }
@@ -264,6 +269,24 @@ async fn interrupted() {
     }
 }
 
+/// A record as an object; bytes that are not UTF-8 are replaced, as in the text.
+fn record_json(record: &ConsumerRecord) -> Value {
+    let text = |bytes: Option<&bytes::Bytes>| bytes.map(|b| String::from_utf8_lossy(b).into_owned());
+    let headers =
+        record.headers.iter().map(|(key, value)| json!({"key": key, "value": text(value.as_ref())}));
+    let mut object = Map::new();
+    object.insert("topic".to_owned(), Value::from(&*record.topic));
+    object.insert("partition".to_owned(), record.partition.into());
+    object.insert("offset".to_owned(), record.offset.into());
+    object.insert("timestamp".to_owned(), record.timestamp.into());
+    let kind = if record.log_append_time { "LogAppendTime" } else { "CreateTime" };
+    object.insert("timestampType".to_owned(), kind.into());
+    object.insert("key".to_owned(), text(record.key.as_ref()).into());
+    object.insert("value".to_owned(), text(record.value.as_ref()).into());
+    object.insert("headers".to_owned(), headers.collect());
+    Value::Object(object)
+}
+
 async fn print_records(
     options: &Parsed,
     consumer: &mut Consumer,
@@ -272,6 +295,7 @@ async fn print_records(
 ) -> ToolResult {
     let max = i64::from(options.int("max-messages").unwrap_or(-1));
     let timeout = options.long("timeout-ms").and_then(|ms| u64::try_from(ms).ok()).map(Duration::from_millis);
+    let mut progress = Progress::new("records", u64::try_from(max).ok());
     let mut started = Instant::now();
     while max == -1 || *count < max {
         let poll = timeout.unwrap_or(Duration::from_secs(3600));
@@ -279,15 +303,15 @@ async fn print_records(
         let records = match consumer.poll(poll).await {
             Ok(records) => records,
             Err(error) => {
-                eprintln!("Error processing message, terminating consumer process: {error}");
+                output::notice(format!("Error processing message, terminating consumer process: {error}"));
                 return Ok(());
             }
         };
         if records.is_empty() {
             if timeout.is_some_and(|t| started.elapsed() > t) {
-                eprintln!(
+                output::notice(
                     "Error processing message, terminating consumer process: \
-                     org.apache.kafka.common.errors.TimeoutException"
+                     org.apache.kafka.common.errors.TimeoutException",
                 );
                 return Ok(());
             }
@@ -303,10 +327,16 @@ async fn print_records(
                 continue;
             }
             *count += 1;
+            progress.set(count.unsigned_abs());
+            if output::is_json() {
+                output::json_line(&record_json(record));
+                continue;
+            }
             match formatter.write(record) {
                 Ok(bytes) => output::bytes(&bytes),
                 Err(error) if options.has("skip-message-on-error") => {
-                    eprintln!("Error processing message, skipping this message: {}", error.text());
+                    let text = error.text();
+                    output::notice(format!("Error processing message, skipping this message: {text}"));
                 }
                 Err(error) => return Err(error),
             }

@@ -2,14 +2,14 @@
 
 mod reader;
 
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 
 use ottla_client::{ClientConfig, Producer};
 
 use crate::args::{Parsed, Parser};
 use crate::connect::{block_on, key_values, load_properties};
 use crate::error::{ToolError, ToolResult};
-use crate::output;
+use crate::output::{self, Progress};
 use reader::LineReader;
 
 /// Options that stand for a producer configuration, with the tool's default.
@@ -59,6 +59,7 @@ fn parser() -> Parser {
 }
 
 pub fn main(args: &[String]) -> ToolResult {
+    output::stream();
     let parser = parser();
     let options = match parser.parse(args) {
         Err(ToolError::Message(message)) => return Err(parser.usage(message)),
@@ -93,13 +94,13 @@ fn check(parser: &Parser, options: &Parsed) -> ToolResult {
         ("property", "reader-property"),
     ] {
         if options.has(old) {
-            output::line(format!(
+            output::notice_on_output(format!(
                 "Warning: --{old} is deprecated and will be removed in a future version. Use --{new} instead."
             ));
         }
     }
     if options.has("max-partition-memory-bytes") {
-        output::line(
+        output::notice_on_output(
             "Warning: --max-partition-memory-bytes is deprecated and will be removed in Apache Kafka 5.0. Use \
              --batch-size instead.",
         );
@@ -163,6 +164,7 @@ fn reader_properties(options: &Parsed) -> Result<Vec<(String, String)>, ToolErro
 async fn produce(producer: &Producer, reader: &mut LineReader, sync: bool) -> ToolResult {
     let input = std::io::stdin();
     let prompt = input.is_terminal() && std::io::stdout().is_terminal();
+    let mut progress = (!input.is_terminal()).then(|| Progress::new("records", None));
     loop {
         if prompt {
             output::bytes(b">");
@@ -179,6 +181,9 @@ async fn produce(producer: &Producer, reader: &mut LineReader, sync: bool) -> To
             Err(error) => return Err(ToolError::message(error.to_string())),
         };
         let record = reader.record(&line)?;
+        if let Some(progress) = &mut progress {
+            progress.add(1);
+        }
         let topic = record.topic.clone();
         let delivery = producer.send(record).await;
         if sync {
@@ -189,14 +194,11 @@ async fn produce(producer: &Producer, reader: &mut LineReader, sync: bool) -> To
             Ok(delivery) => {
                 tokio::spawn(async move {
                     if let Err(error) = delivery.await {
-                        let _ = writeln!(
-                            std::io::stderr(),
-                            "Error when sending message to topic {topic}: {error}"
-                        );
+                        output::notice(format!("Error when sending message to topic {topic}: {error}"));
                     }
                 });
             }
-            Err(error) => eprintln!("Error when sending message to topic {topic}: {error}"),
+            Err(error) => output::notice(format!("Error when sending message to topic {topic}: {error}")),
         }
     }
 }

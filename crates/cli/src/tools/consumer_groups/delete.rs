@@ -11,10 +11,11 @@ use ottla_protocol::messages::{
     DeleteGroupsRequest, DeleteGroupsResponse, OffsetDeleteRequest, OffsetDeleteResponse,
 };
 use ottla_protocol::types::Str;
+use serde_json::Value;
 
 use super::reset::parse_partitions;
 use super::{GroupsError, GroupsResult, Tool, print_error};
-use crate::output;
+use crate::output::{self, Cell, Column, Entry, Table};
 use crate::tools::java_text::{client_exception, exception, tool_exception};
 
 fn quoted(groups: &[String]) -> String {
@@ -45,18 +46,22 @@ impl Tool {
                 }
             }
         }
+        output::list("deleted");
+        for group in &deleted {
+            output::show("deleted", Entry::silent().with("group", group.as_str()));
+        }
         if failed.is_empty() {
             let groups = quoted(&deleted);
-            output::line(format!("Deletion of requested consumer groups ({groups}) was successful."));
+            output::remark(format!("Deletion of requested consumer groups ({groups}) was successful."));
             return Ok(());
         }
         print_error("Deletion of some consumer groups failed:");
         for (group, error) in &failed {
-            output::line(format!("* Group '{group}' could not be deleted due to: {error}"));
+            output::complain(format!("* Group '{group}' could not be deleted due to: {error}"));
         }
         if !deleted.is_empty() {
             let groups = quoted(&deleted);
-            output::line(format!("\nThese consumer groups were deleted successfully: {groups}"));
+            output::remark(format!("\nThese consumer groups were deleted successfully: {groups}"));
         }
         Ok(())
     }
@@ -105,7 +110,7 @@ impl Tool {
         }
         match top {
             ErrorCode::None => {
-                output::line(format!("Request succeeded for deleting offsets from group {group}."));
+                output::remark(format!("Request succeeded for deleting offsets from group {group}."));
             }
             ErrorCode::InvalidGroupId
             | ErrorCode::GroupIdNotFound
@@ -118,14 +123,21 @@ impl Tool {
             }
             other => print_error(&format!("Encountered some unknown error: {}", other.name())),
         }
-        let width = results.values().map(|(p, _)| p.topic.chars().count()).max().unwrap_or(0).max(15);
-        let mut text = format!("\n{:<width$} {:<10} {:<15}", "TOPIC", "PARTITION", "STATUS");
+        let mut table = Table::new(vec![
+            Column::new("TOPIC", "topic").at_least(15),
+            Column::new("PARTITION", "partition").fixed(10),
+            Column::new("STATUS", "error").fixed(15),
+        ])
+        .blank_first();
         for (p, error) in results.values() {
-            let partition = if p.partition >= 0 { p.partition.to_string() } else { "-".to_owned() };
-            let status = error.as_ref().map_or_else(|| "Successful".to_owned(), |e| format!("Error: {e}"));
-            text.push_str(&format!("\n{:<width$} {partition:<10} {status:<15}", p.topic));
+            let status = match error {
+                None => Cell::new("Successful", Value::Null),
+                Some(error) => Cell::new(format!("Error: {error}"), error.as_str()),
+            };
+            let partition = Cell::optional((p.partition >= 0).then_some(p.partition), "-");
+            table.row(vec![p.topic.as_str().into(), partition, status]);
         }
-        output::line(text);
+        output::table("offsets", &table);
         Ok(())
     }
 

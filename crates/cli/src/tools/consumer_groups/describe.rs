@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ottla_client::TopicPartition;
 use ottla_client::admin::OffsetSpec;
+use serde_json::{Value, json};
 
 use super::cluster::{Committed, Group, Member};
 use super::{GroupsResult, Tool, print_error};
 use crate::error::ToolError;
-use crate::output;
+use crate::output::{self, Cell, Column, Entry, Table};
 
 const MISSING: &str = "-";
 const COLUMN: usize = 15;
@@ -16,22 +17,18 @@ const COLUMN: usize = 15;
 /// A line of the offsets' view.
 struct OffsetRow {
     topic: String,
-    partition: String,
-    leader_epoch: String,
-    offset: String,
-    end: String,
-    lag: String,
-    consumer: String,
-    host: String,
-    client: String,
+    partition: i32,
+    leader_epoch: Option<i32>,
+    offset: Option<i64>,
+    end: Option<i64>,
+    lag: Option<i64>,
+    consumer: Option<String>,
+    host: Option<String>,
+    client: Option<String>,
 }
 
-fn or_missing(value: Option<impl ToString>) -> String {
-    value.map_or_else(|| MISSING.to_owned(), |v| v.to_string())
-}
-
-fn width<'a>(least: usize, texts: impl Iterator<Item = &'a str>) -> usize {
-    texts.map(|t| t.chars().count()).max().unwrap_or(0).max(least)
+fn or_missing<T: ToString + Into<Value>>(value: Option<T>) -> Cell {
+    Cell::optional(value, MISSING)
 }
 
 /// Whether there is something to show; tells on standard error what is special about the group.
@@ -40,12 +37,10 @@ fn worth_showing(group: &Group, rows: usize) -> GroupsResult<bool> {
     match group.state.as_str() {
         "Dead" => print_error(&format!("Consumer group '{id}' does not exist.")),
         "Empty" => {
-            output::flush();
-            eprintln!("\nConsumer group '{id}' has no active members.");
+            output::notice(format!("\nConsumer group '{id}' has no active members."));
         }
         "PreparingRebalance" | "CompletingRebalance" | "Assigning" | "Reconciling" => {
-            output::flush();
-            eprintln!("\nWarning: Consumer group '{id}' is rebalancing.");
+            output::notice(format!("\nWarning: Consumer group '{id}' is rebalancing."));
         }
         "Stable" => {}
         state => {
@@ -65,6 +60,7 @@ impl Tool {
             groups.insert(id.clone(), self.described(&id).await?);
         }
         let verbose = self.options.has("verbose");
+        output::list("groups");
         if self.options.has("members") {
             for group in groups.values() {
                 print_members(group, verbose)?;
@@ -93,13 +89,12 @@ impl Tool {
         let mut assigned = BTreeSet::new();
         for member in members {
             assigned.extend(member.assigned.iter().cloned());
-            let who = [&*member.id, &*member.host, &*member.client_id];
-            rows.extend(self.partition_rows(&member.assigned, &committed, who).await?);
+            rows.extend(self.partition_rows(&member.assigned, &committed, Some(member)).await?);
         }
         let others: BTreeSet<TopicPartition> =
             committed.keys().filter(|p| !assigned.contains(*p)).cloned().collect();
         if !others.is_empty() {
-            rows.extend(self.partition_rows(&others, &committed, [MISSING; 3]).await?);
+            rows.extend(self.partition_rows(&others, &committed, None).await?);
         }
         Ok(rows)
     }
@@ -108,7 +103,7 @@ impl Tool {
         &self,
         partitions: &BTreeSet<TopicPartition>,
         committed: &BTreeMap<TopicPartition, Committed>,
-        [consumer, host, client]: [&str; 3],
+        who: Option<&Member>,
     ) -> GroupsResult<Vec<OffsetRow>> {
         let topics: BTreeSet<&str> = partitions.iter().map(|p| p.topic.as_str()).collect();
         let known = self.partitions(&topics).await?;
@@ -127,53 +122,54 @@ impl Tool {
             let lag = own.zip(end).map(|(own, end)| end - own.offset);
             OffsetRow {
                 topic: p.topic.clone(),
-                partition: p.partition.to_string(),
-                leader_epoch: or_missing(own.and_then(|own| own.leader_epoch)),
-                offset: or_missing(own.map(|own| own.offset)),
-                end: or_missing(end),
-                lag: or_missing(lag),
-                consumer: consumer.to_owned(),
-                host: host.to_owned(),
-                client: client.to_owned(),
+                partition: p.partition,
+                leader_epoch: own.and_then(|own| own.leader_epoch),
+                offset: own.map(|own| own.offset),
+                end,
+                lag,
+                consumer: who.map(|m| m.id.clone()),
+                host: who.map(|m| m.host.clone()),
+                client: who.map(|m| m.client_id.clone()),
             }
         });
         Ok(rows.collect())
     }
 }
 
+fn group_entry(group: &Group) -> Entry {
+    Entry::silent().with("group", group.id.as_str()).with("state", group.state.as_str())
+}
+
 fn print_offsets(group: &Group, rows: &[OffsetRow], verbose: bool) -> GroupsResult<()> {
-    if !worth_showing(group, rows.len())? {
-        return Ok(());
-    }
-    let group_width = width(COLUMN, std::iter::once(group.id.as_str()));
-    let topic_width = width(COLUMN, rows.iter().map(|r| r.topic.as_str()));
-    let consumer_width = width(COLUMN, rows.iter().map(|r| r.consumer.as_str()));
-    let host_width = width(COLUMN, rows.iter().map(|r| r.host.as_str()));
-    let mut text = String::new();
-    let mut row = |group: &str, r: &OffsetRow| {
-        let epoch = if verbose { format!("{:<15} ", r.leader_epoch) } else { String::new() };
-        text.push_str(&format!(
-            "\n{group:<group_width$} {:<topic_width$} {:<10} {epoch}{:<15} {:<15} {:<15} {:<consumer_width$} \
-             {:<host_width$} {}",
-            r.topic, r.partition, r.offset, r.end, r.lag, r.consumer, r.host, r.client
-        ));
-    };
-    let header = OffsetRow {
-        topic: "TOPIC".to_owned(),
-        partition: "PARTITION".to_owned(),
-        leader_epoch: "LEADER-EPOCH".to_owned(),
-        offset: "CURRENT-OFFSET".to_owned(),
-        end: "LOG-END-OFFSET".to_owned(),
-        lag: "LAG".to_owned(),
-        consumer: "CONSUMER-ID".to_owned(),
-        host: "HOST".to_owned(),
-        client: "CLIENT-ID".to_owned(),
-    };
-    row("GROUP", &header);
+    let mut table = Table::new(vec![
+        Column::new("GROUP", "group").at_least(COLUMN),
+        Column::new("TOPIC", "topic").at_least(COLUMN),
+        Column::new("PARTITION", "partition").fixed(10),
+        Column::new("LEADER-EPOCH", "leaderEpoch").fixed(15).shown(verbose),
+        Column::new("CURRENT-OFFSET", "currentOffset").fixed(15),
+        Column::new("LOG-END-OFFSET", "logEndOffset").fixed(15),
+        Column::new("LAG", "lag").fixed(15),
+        Column::new("CONSUMER-ID", "consumerId").at_least(COLUMN),
+        Column::new("HOST", "host").at_least(COLUMN),
+        Column::new("CLIENT-ID", "clientId"),
+    ])
+    .blank_first();
     for r in rows {
-        row(&group.id, r);
+        table.row(vec![
+            group.id.as_str().into(),
+            r.topic.as_str().into(),
+            r.partition.into(),
+            or_missing(r.leader_epoch),
+            or_missing(r.offset),
+            or_missing(r.end),
+            or_missing(r.lag),
+            or_missing(r.consumer.as_deref()),
+            or_missing(r.host.as_deref()),
+            or_missing(r.client.as_deref()),
+        ]);
     }
-    output::line(text);
+    let worth_showing = worth_showing(group, rows.len())?;
+    output::show("groups", group_entry(group).table("offsets", &table, worth_showing));
     Ok(())
 }
 
@@ -190,92 +186,85 @@ fn assignment_text(assignment: &BTreeSet<TopicPartition>) -> String {
     texts.join(";")
 }
 
+/// The topics of an assignment with their partitions.
+fn assignment_json(assignment: &BTreeSet<TopicPartition>) -> Value {
+    let mut topics: BTreeMap<&str, Vec<i32>> = BTreeMap::new();
+    for p in assignment {
+        topics.entry(&p.topic).or_default().push(p.partition);
+    }
+    topics.into_iter().map(|(topic, partitions)| (topic.to_owned(), Value::from(partitions))).collect()
+}
+
 fn print_members(group: &Group, verbose: bool) -> GroupsResult<()> {
-    // The table's head is printed even when there is nobody in it.
-    worth_showing(group, group.members.len())?;
     let members = &group.members;
-    let column = |least: usize, text: fn(&Member) -> &str| width(least, members.iter().map(text));
-    let group_width = width(COLUMN, members.iter().map(|_| group.id.as_str()));
-    let id_width = column(COLUMN, |m| &m.id);
-    let instance_width = column(17, |m| &m.instance_id);
-    let host_width = column(COLUMN, |m| &m.host);
-    let client_width = column(COLUMN, |m| &m.client_id);
-    let texts: Vec<(String, String)> =
-        members.iter().map(|m| (assignment_text(&m.assigned), assignment_text(&m.target))).collect();
-    let current_width = width(20, texts.iter().map(|t| t.0.as_str()));
-    let target_width = width(20, texts.iter().map(|t| t.1.as_str()));
     let with_instance = members.iter().any(|m| !m.instance_id.is_empty());
     let migrating =
         members.iter().any(|m| m.upgraded == Some(false)) && members.iter().any(|m| m.upgraded == Some(true));
-
-    let row = |cells: [&str; 6], more: [&str; 5]| {
-        let [group, id, instance, host, client, partitions] = cells;
-        let mut text = format!("{group:<group_width$} {id:<id_width$} ");
-        if with_instance {
-            text.push_str(&format!("{instance:<instance_width$} "));
-        }
-        text.push_str(&format!("{host:<host_width$} {client:<client_width$} {partitions:<15} "));
-        if verbose {
-            let [epoch, current, target_epoch, target, upgraded] = more;
-            text.push_str(&format!(
-                "{epoch:<15} {current:<current_width$} {target_epoch:<15} {target:<target_width$}"
-            ));
-            if migrating {
-                text.push_str(&format!(" {upgraded}"));
-            }
-        }
-        output::line(text);
-    };
-    output::line("");
-    row(
-        ["GROUP", "CONSUMER-ID", "GROUP-INSTANCE-ID", "HOST", "CLIENT-ID", "#PARTITIONS"],
-        ["CURRENT-EPOCH", "CURRENT-ASSIGNMENT", "TARGET-EPOCH", "TARGET-ASSIGNMENT", "UPGRADED"],
-    );
-    for (m, (current, target)) in members.iter().zip(&texts) {
-        let partitions = m.assigned.len().to_string();
-        let epoch = or_missing(m.epoch);
-        let target_epoch = or_missing(group.assignment_epoch);
-        row(
-            [&group.id, &m.id, &m.instance_id, &m.host, &m.client_id, &partitions],
-            [&epoch, current, &target_epoch, target, &or_missing(m.upgraded)],
-        );
+    let mut table = Table::new(vec![
+        Column::new("GROUP", "group").at_least(COLUMN),
+        Column::new("CONSUMER-ID", "consumerId").at_least(COLUMN),
+        Column::new("GROUP-INSTANCE-ID", "groupInstanceId").at_least(17).shown(with_instance),
+        Column::new("HOST", "host").at_least(COLUMN),
+        Column::new("CLIENT-ID", "clientId").at_least(COLUMN),
+        Column::new("#PARTITIONS", "partitionCount").fixed(15),
+        // The line has a blank at its end where no epoch follows.
+        Column::new("", "").shown(!verbose),
+        Column::new("CURRENT-EPOCH", "currentEpoch").fixed(15).shown(verbose),
+        Column::new("CURRENT-ASSIGNMENT", "currentAssignment").at_least(20).shown(verbose),
+        Column::new("TARGET-EPOCH", "targetEpoch").fixed(15).shown(verbose),
+        Column::new("TARGET-ASSIGNMENT", "targetAssignment").at_least(20).shown(verbose),
+        Column::new("UPGRADED", "upgraded").shown(verbose && migrating),
+    ])
+    .blank_first();
+    for m in members {
+        let instance = (!m.instance_id.is_empty()).then_some(m.instance_id.as_str());
+        table.row(vec![
+            group.id.as_str().into(),
+            m.id.as_str().into(),
+            Cell::optional(instance, ""),
+            m.host.as_str().into(),
+            m.client_id.as_str().into(),
+            m.assigned.len().into(),
+            "".into(),
+            or_missing(m.epoch),
+            Cell::new(assignment_text(&m.assigned), assignment_json(&m.assigned)),
+            or_missing(group.assignment_epoch),
+            Cell::new(assignment_text(&m.target), assignment_json(&m.target)),
+            or_missing(m.upgraded),
+        ]);
     }
+    // The table's head is printed even when there is nobody in it.
+    worth_showing(group, members.len())?;
+    output::show("groups", group_entry(group).table("members", &table, true));
     Ok(())
 }
 
 fn print_state(group: &Group, verbose: bool) -> GroupsResult<()> {
-    if !worth_showing(group, 1)? {
-        return Ok(());
-    }
     let node = &group.coordinator;
     let coordinator = format!("{}:{}  ({})", node.host, node.port, node.id);
-    let coordinator_width = width(25, std::iter::once(coordinator.as_str()));
-    let group_width = width(COLUMN, std::iter::once(group.id.as_str()));
-    let assignor = if group.assignor.is_empty() { MISSING } else { &group.assignor };
-    let row = |[group, coordinator, assignor, state, epoch, assignment_epoch, members]: [&str; 7]| {
-        let epochs = if verbose { format!("{epoch:<15} {assignment_epoch:<25} ") } else { String::new() };
-        format!(
-            "\n{group:<group_width$} {coordinator:<coordinator_width$} {assignor:<20} {state:<20} {epochs}{members}"
-        )
-    };
-    let head = row([
-        "GROUP",
-        "COORDINATOR (ID)",
-        "ASSIGNMENT-STRATEGY",
-        "STATE",
-        "GROUP-EPOCH",
-        "TARGET-ASSIGNMENT-EPOCH",
-        "#MEMBERS",
+    let coordinator_json = json!({"host": &*node.host, "port": node.port, "id": node.id});
+    let assignor = (!group.assignor.is_empty()).then_some(group.assignor.as_str());
+    let mut table = Table::new(vec![
+        Column::new("GROUP", "group").at_least(COLUMN),
+        Column::new("COORDINATOR (ID)", "coordinator").at_least(25),
+        Column::new("ASSIGNMENT-STRATEGY", "assignmentStrategy").fixed(20),
+        Column::new("STATE", "state").fixed(20),
+        Column::new("GROUP-EPOCH", "groupEpoch").fixed(15).shown(verbose),
+        Column::new("TARGET-ASSIGNMENT-EPOCH", "targetAssignmentEpoch").fixed(25).shown(verbose),
+        Column::new("#MEMBERS", "memberCount"),
+    ])
+    .blank_first();
+    table.row(vec![
+        group.id.as_str().into(),
+        Cell::new(coordinator, coordinator_json),
+        or_missing(assignor),
+        group.state.as_str().into(),
+        or_missing(group.epoch),
+        or_missing(group.assignment_epoch),
+        group.members.len().into(),
     ]);
-    let line = row([
-        &group.id,
-        &coordinator,
-        assignor,
-        &group.state,
-        &or_missing(group.epoch),
-        &or_missing(group.assignment_epoch),
-        &group.members.len().to_string(),
-    ]);
-    output::line(head + &line);
+    if worth_showing(group, 1)? {
+        output::table("groups", &table);
+    }
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! `--list`.
 
 use super::{GroupsError, GroupsResult, ListedGroup, Tool};
-use crate::output;
+use crate::output::{self, Column, Entry, Table};
 
 /// States of classic and consumer groups.
 const STATES: &[&str] =
@@ -23,8 +23,9 @@ impl Tool {
     pub async fn list(&self) -> GroupsResult<()> {
         let (by_type, by_state) = (self.options.has("type"), self.options.has("state"));
         if !by_type && !by_state {
+            output::list("groups");
             for group in self.consumer_groups().await? {
-                output::line(&group.id);
+                output::show("groups", Entry::new(&group.id).with("group", group.id.as_str()));
             }
             return Ok(());
         }
@@ -35,26 +36,21 @@ impl Tool {
         let types = filter("type", TYPES, "type")?;
         let states = filter("state", STATES, "state")?;
         let groups = self.listed(&states, &types).await?;
-        print(&groups, by_type, by_state);
+        output::table("groups", &table(&groups, by_type, by_state));
         Ok(())
     }
 }
 
-fn print(groups: &[ListedGroup], by_type: bool, by_state: bool) {
+fn table(groups: &[ListedGroup], by_type: bool, by_state: bool) -> Table {
     let width = groups.iter().map(|g| g.id.chars().count()).max().unwrap_or(0).max(15) + 10;
-    let row = |id: &str, kind: &str, state: &str| {
-        let mut text = format!("{id:<width$}");
-        if by_type {
-            text.push_str(&format!(" {kind:<20}"));
-        }
-        if by_state {
-            text.push_str(&format!(" {state:<20}"));
-        }
-        output::line(text);
-    };
-    row("GROUP", "TYPE", "STATE");
+    let mut table = Table::new(vec![
+        Column::new("GROUP", "group").fixed(width),
+        Column::new("TYPE", "type").fixed(20).shown(by_type),
+        Column::new("STATE", "state").fixed(20).shown(by_state),
+    ]);
     for group in groups {
         let kind = if group.kind.is_empty() { "Unknown" } else { &group.kind };
-        row(&group.id, kind, &group.state);
+        table.row(vec![group.id.as_str().into(), kind.into(), group.state.as_str().into()]);
     }
+    table
 }

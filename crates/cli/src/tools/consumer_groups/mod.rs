@@ -17,8 +17,9 @@ use ottla_client::Admin;
 
 use super::java_text::tool_exception;
 use crate::args::{Parsed, Parser};
+use crate::connect;
 use crate::error::{ToolError, ToolResult};
-use crate::{connect, output};
+use crate::output::{self, Entry};
 
 const ACTIONS: &[&str] = &["list", "describe", "delete", "reset-offsets", "delete-offsets", "validate-regex"];
 const SCENARIOS: &[&str] = &[
@@ -119,15 +120,16 @@ pub fn main(args: &[String]) -> ToolResult {
 
 /// Kafka's tool says what failed on standard output, and ends with exit code 0.
 fn print_error(text: &str) {
-    output::line(format!("\nError: {text}"));
+    output::complain(format!("\nError: {text}"));
 }
 
 fn validate_regex(regex: &str) {
     match regex::Regex::new(regex) {
-        Ok(_) => output::line(format!("The regular expression `{regex}` is valid.")),
+        Ok(_) => output::fact("valid", true, format!("The regular expression `{regex}` is valid.")),
         Err(error) => {
             let reason = regex_complaint(&error.to_string());
-            output::line(format!("The regular expression `{regex}` is invalid: {reason}."));
+            let text = format!("The regular expression `{regex}` is invalid: {reason}.");
+            output::only(Entry::new(text).with("valid", false).with("reason", reason));
         }
     }
 }
@@ -207,11 +209,11 @@ fn check(parser: &Parser, options: &Parsed) -> ToolResult {
             return Err(parser.usage("Option [reset-offsets] only accepts one of [execute] and [dry-run]"));
         }
         if !has("dry-run") && !has("execute") {
-            eprintln!(
+            output::notice(
                 "WARN: No action will be performed as the --execute option is missing. In version 5.0, this \
                  command will require either --dry-run or --execute to be specified. You should add the \
                  --dry-run option explicitly if you are scripting this command and want to keep the current \
-                 default behavior without prompting."
+                 default behavior without prompting.",
             );
         }
         if !has("group") && !has("all-groups") {

@@ -15,7 +15,10 @@ use ottla_protocol::types::Str;
 use super::cluster::LAST_VERSION_WITH_NAMES;
 use super::{GroupsError, GroupsResult, Tool, csv, print_error, time};
 use crate::error::ToolError;
-use crate::output;
+use crate::output::{self, Column, Progress, Table};
+
+/// Partitions of one request, so that many of them show progress.
+const PARTITIONS_AT_ONCE: usize = 500;
 
 /// Offsets to set, by partition.
 pub type Plan = BTreeMap<TopicPartition, i64>;
@@ -70,9 +73,16 @@ impl Tool {
         }
         if self.options.has("export") {
             let single = self.options.texts("group").len() == 1;
-            output::line(csv::render(&plans, single));
+            output::remark(csv::render(&plans, single));
+        }
+        let table = table(&plans);
+        if self.options.has("export") || plans.is_empty() {
+            table.entries().for_each(|entry| output::show("offsets", entry));
+            if plans.is_empty() {
+                output::remark("");
+            }
         } else {
-            print_plans(&plans);
+            output::table("offsets", &table);
         }
         Ok(())
     }
@@ -191,8 +201,12 @@ impl Tool {
     async fn offsets(&self, partitions: &BTreeSet<TopicPartition>, spec: OffsetSpec) -> GroupsResult<Plan> {
         let specs: Vec<_> = partitions.iter().map(|p| (p.clone(), spec)).collect();
         let mut plan = Plan::new();
-        for (partition, listed) in self.admin.list_offsets(&specs, false).await? {
-            plan.insert(partition, listed?.offset);
+        let mut progress = Progress::new("partitions looked up", Some(specs.len() as u64));
+        for some in specs.chunks(PARTITIONS_AT_ONCE) {
+            for (partition, listed) in self.admin.list_offsets(some, false).await? {
+                plan.insert(partition, listed?.offset);
+            }
+            progress.add(some.len() as u64);
         }
         Ok(plan)
     }
@@ -203,7 +217,7 @@ impl Tool {
         let none: BTreeSet<TopicPartition> =
             plan.iter().filter(|(_, offset)| **offset < 0).map(|(p, _)| p.clone()).collect();
         for p in &none {
-            output::line(format!(
+            output::notice_on_output(format!(
                 "\nWarn: Partition {} from topic {} is empty. Falling back to latest known offset.",
                 p.partition, p.topic
             ));
@@ -283,22 +297,24 @@ impl Tool {
     }
 }
 
-fn print_plans(plans: &BTreeMap<String, Plan>) {
-    let width =
-        |texts: &mut dyn Iterator<Item = &str>| texts.map(|t| t.chars().count()).max().unwrap_or(0).max(15);
-    let group_width = width(&mut plans.keys().map(String::as_str));
-    let topic_width = width(&mut plans.values().flat_map(|p| p.keys()).map(|p| p.topic.as_str()));
-    let row = |group: &str, topic: &str, partition: &str, offset: &str| {
-        format!("\n{group:<group_width$} {topic:<topic_width$} {partition:<10} {offset}")
-    };
-    let mut text = String::new();
-    if !plans.is_empty() {
-        text.push_str(&row("GROUP", "TOPIC", "PARTITION", "NEW-OFFSET"));
-    }
+fn table(plans: &BTreeMap<String, Plan>) -> Table {
+    let group_width = plans.keys().map(|g| g.chars().count()).max().unwrap_or(0).max(15);
+    let mut table = Table::new(vec![
+        Column::new("GROUP", "group").fixed(group_width),
+        Column::new("TOPIC", "topic").at_least(15),
+        Column::new("PARTITION", "partition").fixed(10),
+        Column::new("NEW-OFFSET", "newOffset"),
+    ])
+    .blank_first();
     for (group, plan) in plans {
         for (p, offset) in plan {
-            text.push_str(&row(group, &p.topic, &p.partition.to_string(), &offset.to_string()));
+            table.row(vec![
+                group.as_str().into(),
+                p.topic.as_str().into(),
+                p.partition.into(),
+                (*offset).into(),
+            ]);
         }
     }
-    output::line(text);
+    table
 }

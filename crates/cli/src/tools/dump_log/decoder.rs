@@ -1,9 +1,11 @@
 //! From a record to what is printed of its key and value.
 
 use ottla_protocol::records::Record;
+use serde_json::Value;
 
 use super::{coordinator, metadata, remote};
 use crate::error::ToolError;
+use crate::output::Cell;
 
 /// Text of the key and of the value.
 pub type Decoded = (Option<String>, Option<String>);
@@ -67,6 +69,17 @@ pub enum Decoder {
 }
 
 impl Decoder {
+    /// A decoded text: records of Kafka's own topics are JSON, where they could be read.
+    pub fn cell(self, text: String) -> Cell {
+        match self {
+            Decoder::Plain { .. } => text.into(),
+            _ => {
+                let value = serde_json::from_str(&text).unwrap_or_else(|_| Value::from(text.as_str()));
+                Cell::new(text, value)
+            }
+        }
+    }
+
     /// Key and value as text. A record that is not what it should be is told in the text, except that records of
     /// coordinators must have a key.
     pub fn decode(self, record: &Record<'_>) -> Result<Decoded, ToolError> {

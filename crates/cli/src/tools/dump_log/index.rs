@@ -6,8 +6,9 @@ use std::path::Path;
 use ottla_protocol::records::{NO_TIMESTAMP, Scratch};
 use ottla_storage::producer_state::{SnapshotError, parse_snapshot};
 
+use super::line::{Line, Lines};
 use super::log::LogFile;
-use super::{Findings, absolute, failed, java_optional, offset_of_name};
+use super::{Findings, absolute, failed, offset_of_name, optional_long, warn};
 use crate::error::{ToolError, ToolResult};
 
 const OFFSET_ENTRY: usize = 8;
@@ -62,14 +63,15 @@ pub fn dump_offset_index(
     path: &Path,
     options: &IndexOptions,
     findings: &mut Findings,
-    out: &mut dyn Write,
+    out: &mut Lines<'_>,
 ) -> ToolResult {
     let base = offset_of_name(path)?;
     let mut log = LogFile::open(&path.with_extension("log"))?;
     let bytes = read(path)?;
     let entries = offset_entries(&bytes, base);
     let Some(last) = entries.last() else {
-        writeln!(out, "{} is empty.", path.display()).map_err(told)?;
+        let text = format!("{} is empty.", path.display());
+        out.print(Line::said("empty", text).field("file", path.display().to_string())).map_err(told)?;
         return Ok(());
     };
     if options.sanity_only {
@@ -88,7 +90,8 @@ pub fn dump_offset_index(
                 bytes.len()
             )));
         }
-        writeln!(out, "{} passed sanity check.", path.display()).map_err(told)?;
+        let text = format!("{} passed sanity check.", path.display());
+        out.print(Line::said("sane", text).field("file", path.display().to_string())).map_err(told)?;
         return Ok(());
     }
     for (at, (offset, position)) in entries.into_iter().enumerate() {
@@ -113,7 +116,8 @@ pub fn dump_offset_index(
             findings.index_mismatches.entry(absolute(path)).or_default().insert(offset, found);
         }
         if !options.verify_only {
-            writeln!(out, "offset: {offset} position: {position}").map_err(told)?;
+            let line = Line::new("offsetIndexEntry").fact("offset", offset).fact("position", position);
+            out.print(line).map_err(told)?;
         }
     }
     Ok(())
@@ -123,7 +127,7 @@ pub fn dump_time_index(
     path: &Path,
     options: &IndexOptions,
     findings: &mut Findings,
-    out: &mut dyn Write,
+    out: &mut Lines<'_>,
 ) -> ToolResult {
     let base = offset_of_name(path)?;
     let mut log = LogFile::open(&path.with_extension("log"))?;
@@ -131,7 +135,8 @@ pub fn dump_time_index(
     let entries = time_entries(&bytes, base);
     if options.sanity_only {
         time_sanity(path, base, bytes.len(), &entries)?;
-        writeln!(out, "{} passed sanity check.", path.display()).map_err(told)?;
+        let text = format!("{} passed sanity check.", path.display());
+        out.print(Line::said("sane", text).field("file", path.display().to_string())).map_err(told)?;
         return Ok(());
     }
     let index = path.with_extension("index");
@@ -179,7 +184,8 @@ pub fn dump_time_index(
             }
         }
         if !options.verify_only {
-            writeln!(out, "timestamp: {timestamp} offset: {offset}").map_err(told)?;
+            let line = Line::new("timeIndexEntry").fact("timestamp", timestamp).fact("offset", offset);
+            out.print(line).map_err(told)?;
         }
         previous = timestamp;
     }
@@ -211,7 +217,7 @@ fn time_sanity(path: &Path, base: i64, bytes: usize, entries: &[(i64, i64)]) -> 
     Ok(())
 }
 
-pub fn dump_aborted(path: &Path, out: &mut dyn Write) -> ToolResult {
+pub fn dump_aborted(path: &Path, out: &mut Lines<'_>) -> ToolResult {
     let bytes = read(path)?;
     let (entries, left) = bytes.as_chunks::<ABORTED_ENTRY>();
     for entry in entries {
@@ -222,15 +228,13 @@ pub fn dump_aborted(path: &Path, out: &mut dyn Write) -> ToolResult {
                 absolute(path)
             )));
         }
-        writeln!(
-            out,
-            "version: 0 producerId: {} firstOffset: {} lastOffset: {} lastStableOffset: {}",
-            int64(entry, 2),
-            int64(entry, 10),
-            int64(entry, 18),
-            int64(entry, 26)
-        )
-        .map_err(told)?;
+        let line = Line::new("abortedTransaction")
+            .fact("version", 0)
+            .fact("producerId", int64(entry, 2))
+            .fact("firstOffset", int64(entry, 10))
+            .fact("lastOffset", int64(entry, 18))
+            .fact("lastStableOffset", int64(entry, 26));
+        out.print(line).map_err(told)?;
     }
     if !left.is_empty() {
         return Err(failed(path.display(), "ends within an entry"));
@@ -238,7 +242,7 @@ pub fn dump_aborted(path: &Path, out: &mut dyn Write) -> ToolResult {
     Ok(())
 }
 
-pub fn dump_producers(path: &Path, out: &mut dyn Write, err: &mut dyn Write) -> ToolResult {
+pub fn dump_producers(path: &Path, out: &mut Lines<'_>, err: &mut dyn Write) -> ToolResult {
     let entries = match parse_snapshot(&read(path)?) {
         Ok(entries) => entries,
         Err(error) => {
@@ -251,31 +255,26 @@ pub fn dump_producers(path: &Path, out: &mut dyn Write, err: &mut dyn Write) -> 
                     "Snapshot is corrupt (CRC is no longer valid). Stored crc: {stored}. Computed crc: {computed}"
                 ),
             };
-            // What is dropped here is that standard error is closed.
-            let _ = writeln!(err, "{text}");
+            warn(err, out.json, &text);
             return Ok(());
         }
     };
     for entry in entries {
-        let mut text = format!(
-            "producerId: {} producerEpoch: {} coordinatorEpoch: {} currentTxnFirstOffset: {} lastTimestamp: {}",
-            entry.producer_id,
-            entry.producer_epoch,
-            entry.coordinator_epoch,
-            java_optional("OptionalLong", entry.current_txn_first_offset),
-            entry.last_timestamp
-        );
+        let mut line = Line::new("producer")
+            .fact("producerId", entry.producer_id)
+            .fact("producerEpoch", entry.producer_epoch)
+            .fact("coordinatorEpoch", entry.coordinator_epoch)
+            .fact("currentTxnFirstOffset", optional_long(entry.current_txn_first_offset))
+            .fact("lastTimestamp", entry.last_timestamp);
         if let Some(batch) = entry.batches().first() {
-            text.push_str(&format!(
-                " firstSequence: {} lastSequence: {} lastOffset: {} offsetDelta: {} timestamp: {}",
-                batch.first_sequence(),
-                batch.last_sequence,
-                batch.last_offset,
-                batch.offset_delta,
-                batch.timestamp
-            ));
+            line = line
+                .fact("firstSequence", batch.first_sequence())
+                .fact("lastSequence", batch.last_sequence)
+                .fact("lastOffset", batch.last_offset)
+                .fact("offsetDelta", batch.offset_delta)
+                .fact("timestamp", batch.timestamp);
         }
-        writeln!(out, "{text}").map_err(told)?;
+        out.print(line).map_err(told)?;
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! `.log` and `.checkpoint`: batches and their records.
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
@@ -12,10 +12,13 @@ use ottla_protocol::messages::{
 use ottla_protocol::records::control::{ControlRecordType, EndTxnMarker};
 use ottla_protocol::records::{Batch, BatchHeader, Record, Scratch, TimestampType, layout};
 use ottla_protocol::wire::{Message, Reader};
+use serde_json::Value;
 
 use super::decoder::Decoder;
-use super::{Findings, absolute, failed, java_optional, offset_of_name};
+use super::line::{Line, Lines};
+use super::{Findings, absolute, failed, offset_of_name, optional_long};
 use crate::error::{ToolError, ToolResult};
+use crate::output::{Cell, Progress};
 
 const BOOTSTRAP: &str = "bootstrap.checkpoint";
 
@@ -85,20 +88,22 @@ pub fn dump_log(
     path: &Path,
     options: &LogOptions,
     findings: &mut Findings,
-    out: &mut dyn Write,
+    out: &mut Lines<'_>,
 ) -> ToolResult {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let told = |e: io::Error| failed("standard output", e);
     if name.ends_with(".log") {
-        writeln!(out, "Log starting offset: {}", offset_of_name(path)?).map_err(told)?;
+        let line = Line::new("log").fact_as("Log starting offset", "logStartOffset", offset_of_name(path)?);
+        out.print(line).map_err(told)?;
     } else if name == BOOTSTRAP {
-        writeln!(out, "KRaft bootstrap snapshot").map_err(told)?;
+        out.print(Line::said("snapshot", "KRaft bootstrap snapshot".to_owned())).map_err(told)?;
     } else {
         let id = name.strip_suffix(".checkpoint").and_then(|id| id.split_once('-'));
         let id =
             id.and_then(|(offset, epoch)| Some((offset.parse::<i64>().ok()?, epoch.parse::<i32>().ok()?)));
         let (offset, epoch) = id.ok_or_else(|| failed(path.display(), "not the name of a snapshot"))?;
-        writeln!(out, "Snapshot end offset: {offset}, epoch: {epoch}").map_err(told)?;
+        let line = Line::said("snapshot", format!("Snapshot end offset: {offset}, epoch: {epoch}"));
+        out.print(line.field("endOffset", offset).field("epoch", epoch)).map_err(told)?;
     }
     let mut file = LogFile::open(path)?;
     let end = file.len().min(u64::try_from(options.max_bytes).map_err(|_| {
@@ -107,14 +112,17 @@ pub fn dump_log(
     let mut position = 0;
     let mut last_offset = -1;
     let mut scratch = Scratch::default();
+    let mut progress = Progress::new("bytes", Some(end));
     while let Some(batch) = file.batch_at(position, end)? {
+        progress.set(position);
         position += print_batch(&batch, position, out).map_err(|e| failed(path.display(), e))?;
         if options.deep {
             print_records(&batch, path, options, &mut last_offset, &mut scratch, findings, out)?;
         }
     }
     if end > position && options.max_bytes == i32::MAX {
-        writeln!(out, "Found {} invalid bytes at the end of {name}", end - position).map_err(told)?;
+        let text = format!("Found {} invalid bytes at the end of {name}", end - position);
+        out.print(Line::said("invalidBytes", text).field("bytes", end - position)).map_err(told)?;
     }
     Ok(())
 }
@@ -137,40 +145,36 @@ fn codec_name(codec: Codec) -> &'static str {
     }
 }
 
-fn print_batch(batch: &Batch<'_>, position: u64, out: &mut dyn Write) -> io::Result<u64> {
+fn print_batch(batch: &Batch<'_>, position: u64, out: &mut Lines<'_>) -> io::Result<u64> {
     let h = batch.header();
     let codec = h.codec().map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))?;
+    let mut line = Line::new("batch");
     if h.magic >= 2 {
-        write!(
-            out,
-            "baseOffset: {} lastOffset: {} count: {} baseSequence: {} lastSequence: {} producerId: {} \
-             producerEpoch: {} partitionLeaderEpoch: {} isTransactional: {} isControl: {} deleteHorizonMs: {}",
-            h.base_offset,
-            h.last_offset(),
-            h.records_count,
-            h.base_sequence,
-            h.last_sequence(),
-            h.producer_id,
-            h.producer_epoch,
-            h.partition_leader_epoch,
-            h.is_transactional(),
-            h.is_control(),
-            java_optional("OptionalLong", h.delete_horizon_ms()),
-        )?;
+        line = line
+            .fact("baseOffset", h.base_offset)
+            .fact("lastOffset", h.last_offset())
+            .fact("count", h.records_count)
+            .fact("baseSequence", h.base_sequence)
+            .fact("lastSequence", h.last_sequence())
+            .fact("producerId", h.producer_id)
+            .fact("producerEpoch", h.producer_epoch)
+            .fact("partitionLeaderEpoch", h.partition_leader_epoch)
+            .fact("isTransactional", h.is_transactional())
+            .fact("isControl", h.is_control())
+            .fact("deleteHorizonMs", optional_long(h.delete_horizon_ms()));
     } else {
-        write!(out, "offset: {}", h.last_offset())?;
+        line = line.fact("offset", h.last_offset());
     }
-    writeln!(
-        out,
-        " position: {position} {}: {} size: {} magic: {} compresscodec: {} crc: {} isvalid: {}",
-        timestamp_type(h),
-        h.max_timestamp,
-        h.size,
-        h.magic,
-        codec_name(codec),
-        h.crc,
-        batch.ensure_valid().is_ok(),
-    )?;
+    line = line
+        .fact("position", position)
+        .fact_as(timestamp_type(h), "maxTimestamp", h.max_timestamp)
+        .field("timestampType", timestamp_type(h))
+        .fact("size", h.size)
+        .fact("magic", h.magic)
+        .fact("compresscodec", codec_name(codec))
+        .fact("crc", h.crc)
+        .fact("isvalid", batch.ensure_valid().is_ok());
+    out.print(line)?;
     Ok(h.size as u64)
 }
 
@@ -181,7 +185,7 @@ fn print_records(
     last_offset: &mut i64,
     scratch: &mut Scratch,
     findings: &mut Findings,
-    out: &mut dyn Write,
+    out: &mut Lines<'_>,
 ) -> ToolResult {
     let told = |e: io::Error| failed("standard output", e);
     for record in batch.records(scratch).map_err(|e| failed(path.display(), e))? {
@@ -191,21 +195,20 @@ fn print_records(
             pairs.insert(*last_offset, record.offset);
         }
         *last_offset = record.offset;
+        let mut line = Line::new("record").prefix("| ");
         if !options.skip_metadata {
-            print_metadata(batch, &record, path, out)?;
+            line = metadata(line, batch, &record, path)?;
         }
         if options.contents && !batch.header().is_control() {
             let (key, value) = options.decoder.decode(&record)?;
-            let mut prefix = if options.skip_metadata { "| " } else { " " };
             if let Some(key) = key {
-                write!(out, "{prefix}key: {key}").map_err(told)?;
-                prefix = " ";
+                line = line.fact("key", options.decoder.cell(key));
             }
             if let Some(value) = value {
-                write!(out, "{prefix}payload: {value}").map_err(told)?;
+                line = line.fact("payload", options.decoder.cell(value));
             }
         }
-        writeln!(out).map_err(told)?;
+        out.print(line).map_err(told)?;
     }
     Ok(())
 }
@@ -214,26 +217,27 @@ fn size_of(bytes: Option<&[u8]>) -> i64 {
     bytes.map_or(-1, |bytes| bytes.len() as i64)
 }
 
-fn print_metadata(batch: &Batch<'_>, record: &Record<'_>, path: &Path, out: &mut dyn Write) -> ToolResult {
+fn metadata(mut line: Line, batch: &Batch<'_>, record: &Record<'_>, path: &Path) -> Result<Line, ToolError> {
     let header = batch.header();
-    let mut text = format!(
-        "| offset: {} {}: {} keySize: {} valueSize: {}",
-        record.offset,
-        timestamp_type(header),
-        record.timestamp,
-        size_of(record.key),
-        size_of(record.value)
-    );
+    line = line
+        .fact("offset", record.offset)
+        .fact_as(timestamp_type(header), "timestamp", record.timestamp)
+        .field("timestampType", timestamp_type(header))
+        .fact("keySize", size_of(record.key))
+        .fact("valueSize", size_of(record.value));
     if header.magic >= 2 {
-        let keys: Vec<_> = record.headers.iter().map(|h| String::from_utf8_lossy(h.key)).collect();
-        text.push_str(&format!(" sequence: {} headerKeys: [{}]", record.sequence, keys.join(",")));
+        let keys: Vec<_> =
+            record.headers.iter().map(|h| String::from_utf8_lossy(h.key).into_owned()).collect();
+        line = line
+            .fact("sequence", record.sequence)
+            .fact("headerKeys", Cell::new(format!("[{}]", keys.join(",")), keys));
     } else if !header.is_compressed() {
-        text.push_str(&format!(" isValid: {} crc: {}", batch.ensure_valid().is_ok(), header.crc));
+        line = line.fact("isValid", batch.ensure_valid().is_ok()).fact("crc", header.crc);
     }
     if header.is_control() {
-        text.push_str(&control_text(record).map_err(|e| failed(path.display(), e))?);
+        line = control(line, record).map_err(|e| failed(path.display(), e))?;
     }
-    out.write_all(text.as_bytes()).map_err(|e| failed("standard output", e))
+    Ok(line)
 }
 
 /// A control value as JSON in the version that its first field names.
@@ -245,28 +249,35 @@ fn versioned_json<M: Message>(record: &Record<'_>) -> Result<String, String> {
     Ok(message.to_json(version))
 }
 
-fn control_text(record: &Record<'_>) -> Result<String, String> {
+/// A control record by its name in the text and its message.
+fn control(line: Line, record: &Record<'_>) -> Result<Line, String> {
     let kind = ControlRecordType::parse_key(record.key).map_err(|e| e.to_string())?;
-    Ok(match kind {
+    let (name, text, json) = match kind {
         ControlRecordType::Abort | ControlRecordType::Commit => {
             let marker = EndTxnMarker::parse(record).map_err(|e| e.to_string())?;
             let epoch = marker.map_or(-1, |marker| marker.coordinator_epoch);
             let name = if kind == ControlRecordType::Commit { "COMMIT" } else { "ABORT" };
-            format!(" endTxnMarker: {name} coordinatorEpoch: {epoch}")
+            return Ok(line.fact("endTxnMarker", name).fact("coordinatorEpoch", epoch));
+        }
+        ControlRecordType::Unknown(id) => {
+            return Ok(line.fact("controlType", Cell::new(format!("UNKNOWN({id})"), id)));
         }
         ControlRecordType::LeaderChange => {
-            format!(" LeaderChange: {}", versioned_json::<LeaderChangeMessage>(record)?)
+            ("LeaderChange", "LeaderChange:", versioned_json::<LeaderChangeMessage>(record)?)
         }
         ControlRecordType::SnapshotHeader => {
-            format!(" SnapshotHeader {}", versioned_json::<SnapshotHeaderRecord>(record)?)
+            ("SnapshotHeader", "SnapshotHeader", versioned_json::<SnapshotHeaderRecord>(record)?)
         }
         ControlRecordType::SnapshotFooter => {
-            format!(" SnapshotFooter {}", versioned_json::<SnapshotFooterRecord>(record)?)
+            ("SnapshotFooter", "SnapshotFooter", versioned_json::<SnapshotFooterRecord>(record)?)
         }
         ControlRecordType::KRaftVersion => {
-            format!(" KRaftVersion {}", versioned_json::<KRaftVersionRecord>(record)?)
+            ("KRaftVersion", "KRaftVersion", versioned_json::<KRaftVersionRecord>(record)?)
         }
-        ControlRecordType::KRaftVoters => format!(" KRaftVoters {}", versioned_json::<VotersRecord>(record)?),
-        ControlRecordType::Unknown(id) => format!(" controlType: UNKNOWN({id})"),
-    })
+        ControlRecordType::KRaftVoters => {
+            ("KRaftVoters", "KRaftVoters", versioned_json::<VotersRecord>(record)?)
+        }
+    };
+    let value = serde_json::from_str(&json).unwrap_or_else(|_| Value::from(json.as_str()));
+    Ok(line.text(&format!("{text} {json}")).field("controlType", name).field("control", value))
 }

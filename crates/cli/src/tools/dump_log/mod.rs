@@ -3,6 +3,7 @@
 mod coordinator;
 mod decoder;
 mod index;
+mod line;
 mod log;
 mod metadata;
 mod remote;
@@ -17,10 +18,11 @@ use std::path::Path;
 
 use crate::args::{Parsed, Parser};
 use crate::error::{ToolError, ToolResult};
-use crate::output;
+use crate::output::{self, Cell};
 
 use decoder::Decoder;
 use index::IndexOptions;
+use line::{Line, Lines};
 use log::LogOptions;
 
 const DEFAULT_MAX_MESSAGE_SIZE: i32 = 5 * 1024 * 1024;
@@ -60,7 +62,8 @@ pub fn main(args: &[String]) -> ToolResult {
     let parser = parser();
     let options = parser.parse(args)?;
     parser.require(&options, &["files"])?;
-    let mut out = OutputLines;
+    output::stream();
+    let mut out = Lines { writer: &mut OutputLines, json: output::is_json() };
     dump(&options, &mut out, &mut io::stderr())
 }
 
@@ -90,42 +93,74 @@ struct Findings {
 }
 
 impl Findings {
-    fn report(&self, err: &mut dyn Write) -> io::Result<()> {
+    /// Tells what was found: as text on standard error, as objects with the others.
+    fn report(&self, out: &mut Lines<'_>, err: &mut dyn Write) -> io::Result<()> {
+        let json = out.json;
+        let writer: &mut dyn Write = if json { &mut *out.writer } else { err };
+        let mut lines = Lines { writer, json };
+        let mut tell =
+            |kind: &str, head: &str, file: &str, pairs: Vec<[(&str, &str, i64); 2]>, said: Said| {
+                if !lines.json {
+                    lines.print(Line::said(kind, format!("{head}{file}")))?;
+                }
+                for [(first, first_key, a), (second, second_key, b)] in pairs {
+                    let text = match said {
+                        Said::Pair(indent) => format!("{indent}{first}: {a}, {second}: {b}"),
+                        Said::Followed => format!("  {a} is followed by {b}"),
+                    };
+                    let line = Line::said(kind, text).field("file", file);
+                    lines.print(line.field(first_key, a).field(second_key, b))?;
+                }
+                io::Result::Ok(())
+            };
         for (file, pairs) in &self.index_mismatches {
-            writeln!(err, "Mismatches in :{file}")?;
-            for (index, log) in pairs.iter().rev() {
-                writeln!(err, "  Index offset: {index}, log offset: {log}")?;
-            }
+            let pairs = pairs.iter().rev().map(|(index, log)| {
+                [("Index offset", "indexOffset", *index), ("log offset", "logOffset", *log)]
+            });
+            tell("indexMismatch", "Mismatches in :", file, pairs.collect(), Said::Pair("  "))?;
         }
         for (file, pairs) in &self.timestamp_mismatches {
-            writeln!(err, "Found timestamp mismatch in :{file}")?;
-            for (index, log) in pairs {
-                writeln!(err, "  Index timestamp: {index}, log timestamp: {log}")?;
-            }
+            let pairs = pairs.iter().map(|(index, log)| {
+                [("Index timestamp", "indexTimestamp", *index), ("log timestamp", "logTimestamp", *log)]
+            });
+            let head = "Found timestamp mismatch in :";
+            tell("timestampMismatch", head, file, pairs.collect(), Said::Pair("  "))?;
         }
         for (file, pairs) in &self.out_of_order {
-            writeln!(err, "Found out of order timestamp in :{file}")?;
-            for (index, previous) in pairs {
-                writeln!(err, "  Index timestamp: {index}, Previously indexed timestamp: {previous}")?;
-            }
+            let pairs = pairs.iter().map(|(index, previous)| {
+                let previous = ("Previously indexed timestamp", "previousTimestamp", *previous);
+                [("Index timestamp", "indexTimestamp", *index), previous]
+            });
+            let head = "Found out of order timestamp in :";
+            tell("timestampOutOfOrder", head, file, pairs.collect(), Said::Pair("  "))?;
         }
         for (file, pairs) in &self.not_found {
-            writeln!(err, "The following indexed offsets are not found in :{file}")?;
-            for (index, log) in pairs {
-                writeln!(err, "Indexed offset: {index}, found log offset: {log}")?;
-            }
+            let pairs = pairs.iter().map(|(index, log)| {
+                [("Indexed offset", "indexOffset", *index), ("found log offset", "logOffset", *log)]
+            });
+            let head = "The following indexed offsets are not found in :";
+            tell("indexedOffsetNotFound", head, file, pairs.collect(), Said::Pair(""))?;
         }
         for (file, pairs) in &self.non_consecutive {
-            writeln!(err, "Non-consecutive offsets in {file}")?;
-            for (offset, next) in pairs {
-                writeln!(err, "  {offset} is followed by {next}")?;
-            }
+            let pairs =
+                pairs.iter().map(|(offset, next)| [("", "offset", *offset), ("", "nextOffset", *next)]);
+            let head = "Non-consecutive offsets in ";
+            tell("nonConsecutiveOffsets", head, file, pairs.collect(), Said::Followed)?;
         }
         Ok(())
     }
 }
 
-fn dump(options: &Parsed, out: &mut dyn Write, err: &mut dyn Write) -> ToolResult {
+/// How a pair of numbers is told.
+#[derive(Clone, Copy)]
+enum Said {
+    /// `name: number, name: number`, behind this.
+    Pair(&'static str),
+    /// `number is followed by number`.
+    Followed,
+}
+
+fn dump(options: &Parsed, out: &mut Lines<'_>, err: &mut dyn Write) -> ToolResult {
     let printing = PRINTING.iter().any(|name| options.has(name));
     let log_options = LogOptions {
         contents: printing,
@@ -141,7 +176,8 @@ fn dump(options: &Parsed, out: &mut dyn Write, err: &mut dyn Write) -> ToolResul
     };
     let mut findings = Findings::default();
     for name in options.text("files").unwrap_or_default().split(',') {
-        writeln!(out, "Dumping {name}").map_err(|e| failed("standard output", e))?;
+        let line = Line::said("file", format!("Dumping {name}")).field("file", name);
+        out.print(line).map_err(|e| failed("standard output", e))?;
         let path = Path::new(name);
         let file_name = path.file_name().unwrap_or_default().to_string_lossy();
         let suffix = file_name.rsplit_once('.').map_or("", |(_, suffix)| suffix);
@@ -152,13 +188,12 @@ fn dump(options: &Parsed, out: &mut dyn Write, err: &mut dyn Write) -> ToolResul
             "snapshot" => index::dump_producers(path, out, err),
             "txnindex" => index::dump_aborted(path, out),
             _ => {
-                // What is dropped here is that standard error is closed.
-                let _ = writeln!(err, "Ignoring unknown file {name}");
+                warn(err, out.json, &format!("Ignoring unknown file {name}"));
                 Ok(())
             }
         }?;
     }
-    findings.report(err).map_err(|e| failed("standard error", e))
+    findings.report(out, err).map_err(|e| failed("standard error", e))
 }
 
 fn decoder(options: &Parsed) -> Result<Decoder, ToolError> {
@@ -204,4 +239,18 @@ fn offset_of_name(path: &Path) -> Result<i64, ToolError> {
 /// `Optional` and its like as Java prints them.
 fn java_optional(class: &str, value: Option<impl Display>) -> String {
     value.map_or_else(|| format!("{class}.empty"), |value| format!("{class}[{value}]"))
+}
+
+/// An `OptionalLong`, and the number or null.
+fn optional_long(value: Option<i64>) -> Cell {
+    Cell::new(java_optional("OptionalLong", value), value)
+}
+
+fn warn(err: &mut dyn Write, json: bool, text: &str) {
+    // What is dropped here is that standard error is closed.
+    let _ = if json {
+        writeln!(err, "{}", serde_json::json!({"warning": text}))
+    } else {
+        writeln!(err, "{text}")
+    };
 }

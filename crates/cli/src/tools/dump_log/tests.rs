@@ -44,7 +44,8 @@ fn untar(mut tar: &[u8], root: &Path) {
 fn run(args: &[String]) -> (Result<(), String>, String, String) {
     let options = parser().parse(args).expect("good arguments");
     let (mut out, mut err) = (Vec::new(), Vec::new());
-    let result = dump(&options, &mut out, &mut err).map_err(|e| e.text());
+    let mut lines = Lines { writer: &mut out, json: false };
+    let result = dump(&options, &mut lines, &mut err).map_err(|e| e.text());
     (result, String::from_utf8_lossy(&out).into_owned(), String::from_utf8_lossy(&err).into_owned())
 }
 

@@ -10,8 +10,9 @@ use ottla_protocol::messages::{UpdateFeaturesRequest, UpdateFeaturesResponse};
 use ottla_protocol::types::Str;
 
 use crate::args::{Parsed, Parser, Style};
+use crate::connect;
 use crate::error::{ToolError, ToolResult};
-use crate::{connect, output};
+use crate::output::{self, Entry};
 
 #[cfg(test)]
 mod tests;
@@ -50,14 +51,18 @@ pub fn main(args: &[String]) -> ToolResult {
         return Err(wrong(format!("invalid choice: '{command}' (choose from {})", COMMANDS.join(", "))));
     }
     match command.as_str() {
-        "version-mapping" => return print_all(version_mapping(options.text("release-version"))?),
+        "version-mapping" => {
+            let entries = version_mapping(options.text("release-version"))?;
+            entries.into_iter().for_each(|entry| output::show("features", entry));
+            return Ok(());
+        }
         "feature-dependencies" => {
             let features = options.texts("feature");
             if features.is_empty() {
                 return Err(wrong("argument --feature is required".to_owned()));
             }
             for feature in features {
-                print_all(dependencies(feature)?)?;
+                output::show("features", dependencies(feature)?);
             }
             return Ok(());
         }
@@ -78,21 +83,20 @@ pub fn main(args: &[String]) -> ToolResult {
     })
 }
 
-fn print_all(lines: Vec<String>) -> ToolResult {
-    for line in lines {
-        output::line(line);
-    }
-    Ok(())
-}
-
 /// The levels that come with a release.
-fn version_mapping(release: Option<&str>) -> Result<Vec<String>, ToolError> {
+pub fn version_mapping(release: Option<&str>) -> Result<Vec<Entry>, ToolError> {
     let latest = MetadataVersion::LATEST.to_string();
     let release = release.unwrap_or(&latest);
     let version = MetadataVersion::from_name(release).map_err(ToolError::message)?;
-    let mut lines = vec![format!("{METADATA_VERSION}={} ({release})", version.level())];
-    lines.extend(FEATURES.iter().map(|f| format!("{}={}", f.name, f.default_level(version))));
-    Ok(lines)
+    let first = Entry::new(format!("{METADATA_VERSION}={} ({release})", version.level()))
+        .with("feature", METADATA_VERSION)
+        .with("level", version.level())
+        .with("release", release);
+    let others = FEATURES.iter().map(|f| {
+        let level = f.default_level(version);
+        Entry::new(format!("{}={level}", f.name)).with("feature", f.name).with("level", level)
+    });
+    Ok(std::iter::once(first).chain(others).collect())
 }
 
 fn name_and_level(text: &str) -> Result<(&str, i16), ToolError> {
@@ -103,29 +107,42 @@ fn name_and_level(text: &str) -> Result<(&str, i16), ToolError> {
     Ok((name.trim(), number))
 }
 
-fn dependencies(text: &str) -> Result<Vec<String>, ToolError> {
+fn dependencies(text: &str) -> Result<Entry, ToolError> {
     let (name, number) = name_and_level(text)?;
     if name == METADATA_VERSION {
         let version = MetadataVersion::from_level(number)
             .ok_or_else(|| ToolError::message(format!("Unknown metadata.version {number}")))?;
-        return Ok(vec![format!("{name}={number} ({version}) has no dependencies.")]);
+        return Ok(dependency_entry(name, number, Some(version), &[]));
     }
     let feature =
         Feature::by_name(name).ok_or_else(|| ToolError::message(format!("Unknown feature: {name}")))?;
     let level = feature
         .level(number)
         .ok_or_else(|| ToolError::message(format!("No feature:{name} with feature level {number}")))?;
-    if level.dependencies.is_empty() {
-        return Ok(vec![format!("{name}={number} has no dependencies.")]);
-    }
-    let mut lines = vec![format!("{name}={number} requires:")];
-    for (other, needed) in level.dependencies {
-        lines.push(match MetadataVersion::from_level(*needed).filter(|_| *other == METADATA_VERSION) {
+    Ok(dependency_entry(name, number, None, level.dependencies))
+}
+
+/// A level of a feature, and the levels of others that it needs.
+pub fn dependency_entry(
+    name: &str,
+    level: i16,
+    version: Option<MetadataVersion>,
+    needs: &[(&str, i16)],
+) -> Entry {
+    let release = version.map_or_else(String::new, |v| format!(" ({v})"));
+    let head = match needs.is_empty() {
+        true => format!("{name}={level}{release} has no dependencies."),
+        false => format!("{name}={level}{release} requires:"),
+    };
+    let needs = needs.iter().map(|(other, needed)| {
+        let release = MetadataVersion::from_level(*needed).filter(|_| *other == METADATA_VERSION);
+        let text = match release {
             Some(version) => format!("    {other}={needed} ({version})"),
             None => format!("    {other}={needed}"),
-        });
-    }
-    Ok(lines)
+        };
+        Entry::new(text).with("feature", *other).with("level", *needed)
+    });
+    Entry::new(head).with("feature", name).with("level", level).list("requires", needs)
 }
 
 fn level_text(feature: &str, level: i16) -> String {
@@ -148,14 +165,23 @@ async fn describe(admin: &Admin, options: &Parsed) -> ToolResult {
     for feature in supported {
         let finalized = versions.finalized_features.iter().find(|f| f.name == feature.name);
         let epoch = versions.finalized_features_epoch;
-        output::line(format!(
+        let level = finalized.map_or(0, |f| f.max_version_level);
+        let text = format!(
             "Feature: {:<40}  SupportedMinVersion: {:<15}  SupportedMaxVersion: {:<15}  FinalizedVersionLevel: {:<15}  Epoch: {}",
             &*feature.name,
             level_text(&feature.name, feature.min_version),
             level_text(&feature.name, feature.max_version),
-            level_text(&feature.name, finalized.map_or(0, |f| f.max_version_level)),
+            level_text(&feature.name, level),
             if epoch >= 0 { epoch.to_string() } else { "-".to_owned() },
-        ));
+        );
+        let entry = Entry::new(text)
+            .with("feature", &*feature.name)
+            .with("supportedMinVersion", feature.min_version)
+            .with("supportedMaxVersion", feature.max_version)
+            .with("finalizedVersionLevel", level)
+            .with("finalizedVersionName", level_text(&feature.name, level))
+            .with("epoch", (epoch >= 0).then_some(epoch));
+        output::show("features", entry);
     }
     Ok(())
 }
@@ -190,7 +216,7 @@ fn wanted(command: &str, options: &Parsed, upgrade: bool) -> Result<BTreeMap<Str
         return Ok(levels);
     }
     if let Some(name) = options.text("metadata") {
-        output::line(" `metadata` flag is deprecated and may be removed in a future release.");
+        output::notice_on_output(" `metadata` flag is deprecated and may be removed in a future release.");
         add(METADATA_VERSION, MetadataVersion::from_name(name).map_err(ToolError::message)?.level())?;
     }
     for text in features {
@@ -236,7 +262,7 @@ async fn update(admin: &Admin, command: &str, options: &Parsed) -> ToolResult {
             Some(error) => {
                 let helper = if dry_run { "Can not" } else { "Could not" };
                 let target = if command == "disable" { String::new() } else { format!(" to {level}") };
-                output::line(format!("{helper} {command} {name}{target}. {error}"));
+                output::complain(format!("{helper} {command} {name}{target}. {error}"));
                 failures += 1;
             }
             None => {

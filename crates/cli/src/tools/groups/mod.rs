@@ -2,8 +2,9 @@
 
 use super::consumer_groups::{ListedGroup, list_groups};
 use crate::args::{Parsed, Parser};
+use crate::connect;
 use crate::error::{ToolError, ToolResult};
-use crate::{connect, output};
+use crate::output::{self, Cell, Column, Table};
 
 const TYPES: &[&str] = &["classic", "consumer", "share", "streams"];
 const COLUMN: usize = 20;
@@ -37,10 +38,10 @@ pub fn main(args: &[String]) -> ToolResult {
     let admin = connect::admin(&options)?;
     let groups = connect::block_on(async { Ok(list_groups(&admin, &[], &[]).await?) });
     let groups = groups.map_err(|error| {
-        output::line(format!("Error while executing groups command : {}", error.text()));
+        output::complain(format!("Error while executing groups command : {}", error.text()));
         ToolError::Exit(1)
     })?;
-    print(groups.iter().filter(|g| passes(g, &options)));
+    output::table("groups", &table(groups.iter().filter(|g| passes(g, &options))));
     Ok(())
 }
 
@@ -62,11 +63,17 @@ fn passes(group: &ListedGroup, options: &Parsed) -> bool {
     }
 }
 
-fn print<'g>(groups: impl Iterator<Item = &'g ListedGroup>) {
+fn table<'g>(groups: impl Iterator<Item = &'g ListedGroup>) -> Table {
     let rows: Vec<[&str; 3]> = groups.map(|g| [&*g.id, &*g.kind, &*g.protocol]).collect();
     let width = rows.iter().flatten().map(|cell| cell.chars().count()).max().unwrap_or(0).max(COLUMN);
-    output::line(format!("{:<width$} {:<width$} {:<width$}", "GROUP", "TYPE", "PROTOCOL"));
-    for [id, kind, protocol] in rows {
-        output::line(format!("{id:<width$} {kind:<width$} {protocol:<width$} "));
+    let mut table = Table::new(vec![
+        Column::new("GROUP", "group").fixed(width),
+        Column::new("TYPE", "type").fixed(width),
+        Column::new("PROTOCOL", "protocol").fixed(width),
+    ])
+    .ended("", " ");
+    for row in rows {
+        table.row(row.map(Cell::from).to_vec());
     }
+    table
 }

@@ -11,8 +11,9 @@ use serde_json::Value;
 
 use super::java_text::exception;
 use crate::args::{Parsed, Parser};
+use crate::connect;
 use crate::error::{ToolError, ToolResult};
-use crate::{connect, output};
+use crate::output::{self, Entry};
 
 const TIMEOUT_MS: i64 = 30_000;
 const SCOPES: &[&str] = &["topic", "all-topic-partitions", "path-to-json-file"];
@@ -54,7 +55,7 @@ pub fn main(args: &[String]) -> ToolResult {
     };
     let mut config = connect::admin_config(&options)?;
     if let Some(path) = options.text("admin.config") {
-        output::line(
+        output::notice_on_output(
             "Option --admin.config has been deprecated and will be removed in a future version. Use --command-config instead.",
         );
         for (key, value) in connect::load_properties(path)? {
@@ -148,7 +149,7 @@ async fn elect(admin: &Admin, unclean: bool, partitions: Option<BTreeSet<TopicPa
             ErrorCode::ClusterAuthorizationFailed => "Not authorized to perform leader election",
             _ => return ToolError::from(error),
         };
-        output::line(text);
+        output::remark(text);
         ToolError::message(text)
     })?;
     report(&response, if unclean { "UNCLEAN" } else { "PREFERRED" })
@@ -166,15 +167,20 @@ fn report(response: &ElectLeadersResponse, kind: &str) -> ToolResult {
             }
         }
     }
+    let list = |names: &[String]| serde_json::Value::from(names.to_vec());
     if !elected.is_empty() {
         let names = elected.join(", ");
-        output::line(format!("Successfully completed leader election ({kind}) for partitions {names}"));
+        let text = format!("Successfully completed leader election ({kind}) for partitions {names}");
+        output::fact("elected", list(&elected), text);
     }
     if !valid.is_empty() {
-        output::line(format!("Valid replica already elected for partitions {}", valid.join(", ")));
+        let text = format!("Valid replica already elected for partitions {}", valid.join(", "));
+        output::fact("alreadyElected", list(&valid), text);
     }
     for (name, error) in &failed {
-        output::line(format!("Error completing leader election ({kind}) for partition: {name}: {error}"));
+        let text = format!("Error completing leader election ({kind}) for partition: {name}: {error}");
+        let entry = Entry::new(text).with("partition", name.as_str()).with("error", error.as_str());
+        output::show("failed", entry);
     }
     if failed.is_empty() {
         return Ok(());

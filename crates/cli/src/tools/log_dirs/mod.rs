@@ -6,11 +6,13 @@ use ottla_client::{ClientError, Target};
 use ottla_protocol::ErrorCode;
 use ottla_protocol::messages::describe_log_dirs_response::DescribeLogDirsResult;
 use ottla_protocol::messages::{DescribeLogDirsRequest, DescribeLogDirsResponse};
+use serde_json::Value;
 
 use super::java_text::{exception, json_string};
 use crate::args::Parser;
+use crate::connect;
 use crate::error::{ToolError, ToolResult};
-use crate::{connect, output};
+use crate::output::{self, Entry};
 
 fn parser() -> Parser {
     Parser::new("This tool helps to query log directory usage on the specified brokers.")
@@ -49,7 +51,7 @@ pub fn main(args: &[String]) -> ToolResult {
             )));
         }
         let brokers = if wanted.is_empty() { known } else { wanted.clone() };
-        output::line("Querying brokers for log directories information");
+        output::remark("Querying brokers for log directories information");
         let mut texts = Vec::new();
         for id in &brokers {
             let request = DescribeLogDirsRequest { topics: None, ..Default::default() };
@@ -59,8 +61,11 @@ pub fn main(args: &[String]) -> ToolResult {
             let dirs: Vec<String> = response.results.iter().map(|dir| dir_json(dir, &topics)).collect();
             texts.push(format!(r#"{{"broker":{id},"logDirs":[{}]}}"#, dirs.join(",")));
         }
-        output::line(format!("Received log directory information from brokers {}", joined(&brokers)));
-        output::line(format!(r#"{{"brokers":[{}],"version":1}}"#, texts.join(",")));
+        output::remark(format!("Received log directory information from brokers {}", joined(&brokers)));
+        // The tool speaks JSON anyway; the keys stand in the order in which Kafka's has them.
+        let text = format!(r#"{{"brokers":[{}],"version":1}}"#, texts.join(","));
+        let brokers: Value = serde_json::from_str(&format!("[{}]", texts.join(","))).unwrap_or_default();
+        output::only(Entry::new(text).with("brokers", brokers).with("version", 1));
         Ok(())
     })
 }

@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use crate::args::{Parsed, Parser, Style};
 use crate::connect::{block_on, load_properties};
 use crate::error::{ToolError, ToolResult};
-use crate::output;
+use crate::output::{self, Entry, Progress};
 use payload::{Payload, Random};
 use stats::Stats;
 
@@ -104,7 +104,7 @@ pub fn main(args: &[String]) -> ToolResult {
     block_on(async move {
         let result = produce(&config, plan).await;
         if print_metrics {
-            eprintln!("metrics are not kept by this producer");
+            output::notice("metrics are not kept by this producer");
         }
         result
     })
@@ -176,12 +176,12 @@ fn check(parser: &Parser, options: &Parsed) -> ToolResult {
 
 fn producer_config(options: &Parsed) -> Result<ClientConfig, ToolError> {
     if options.has("producer-props") {
-        output::line(
+        output::notice_on_output(
             "Option --producer-props has been deprecated and will be removed in a future version. Use --command-property instead.",
         );
     }
     if options.has("producer.config") {
-        output::line(
+        output::notice_on_output(
             "Option --producer.config has been deprecated and will be removed in a future version. Use --command-config instead.",
         );
     }
@@ -238,7 +238,9 @@ async fn produce(config: &ClientConfig, mut plan: Plan) -> ToolResult {
     let started_ms = now_ms();
     let mut transaction_started: Option<Instant> = None;
     let mut deficit = Duration::ZERO;
+    let mut progress = Progress::new("records", u64::try_from(plan.records).ok());
     for i in 0..plan.records {
+        progress.add(1);
         if plan.transaction.is_some() && transaction_started.is_none() {
             producer.begin_transaction()?;
             transaction_started = Some(Instant::now());
@@ -269,10 +271,10 @@ async fn produce(config: &ClientConfig, mut plan: Plan) -> ToolResult {
     if transaction_started.is_some() {
         producer.commit_transaction().await?;
     }
-    drop(sender);
+    drop((sender, progress));
     producer.close().await;
     if let Ok(lines) = watcher.await {
-        lines.iter().for_each(output::line);
+        lines.into_iter().for_each(|entry| output::show("results", entry));
     }
     Ok(())
 }
@@ -297,7 +299,7 @@ async fn throttle(plan: &Plan, sent: i64, started: Instant, started_ms: i64, def
 }
 
 /// Looks at the answers in the order of sending; gives the summary.
-async fn watch(mut sent: mpsc::Receiver<Sent>, records: i64, warmup: i64, interval: Duration) -> Vec<String> {
+async fn watch(mut sent: mpsc::Receiver<Sent>, records: i64, warmup: i64, interval: Duration) -> Vec<Entry> {
     let mut stats = Stats::new(interval, false);
     let mut steady: Option<Stats> = None;
     let _ = records;
@@ -314,7 +316,7 @@ async fn watch(mut sent: mpsc::Receiver<Sent>, records: i64, warmup: i64, interv
                     steady.record(latency, next.bytes);
                 }
             }
-            Err(error) => eprintln!("{error}"),
+            Err(error) => output::notice(error.to_string()),
         }
     }
     let mut lines = vec![stats.total()];

@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use crate::output;
+use serde_json::{Map, Value};
+
+use crate::output::{self, Entry};
 
 /// Latencies of which the percentiles are kept exactly; beyond that every n-th counts.
 const SAMPLES: usize = 1 << 20;
@@ -31,6 +33,16 @@ impl Sum {
 
     fn latency_ms_mean(&self) -> f64 {
         self.latency_ms as f64 / self.count as f64
+    }
+
+    fn entry(&self, text: String, elapsed: Duration) -> Entry {
+        let (records, megabytes) = self.rates(elapsed);
+        Entry::new(text)
+            .with("records", self.count)
+            .with("recordsPerSecond", records)
+            .with("megabytesPerSecond", megabytes)
+            .with("latencyMsAvg", self.latency_ms_mean())
+            .with("latencyMsMax", self.latency_ms_max)
     }
 }
 
@@ -87,16 +99,17 @@ impl Stats {
         let elapsed = self.window_started.elapsed();
         if elapsed >= self.interval {
             if self.steady && self.total.count == self.window.count {
-                output::line("In steady state.");
+                output::remark("In steady state.");
             }
             if !self.quiet {
                 let (records, megabytes) = self.window.rates(elapsed);
-                output::line(format!(
+                let text = format!(
                     "{} records sent, {records:.1} records/sec ({megabytes:.2} MB/sec), {:.1} ms avg latency, {:.1} ms max latency.",
                     self.window.count,
                     self.window.latency_ms_mean(),
                     self.window.latency_ms_max as f64,
-                ));
+                );
+                output::show("windows", self.window.entry(text, elapsed).with("steadyState", self.steady));
                 output::flush();
             }
             self.window = Sum::default();
@@ -104,14 +117,15 @@ impl Stats {
         }
     }
 
-    pub fn total(mut self) -> String {
-        let (records, megabytes) = self.total.rates(self.started.elapsed());
+    pub fn total(mut self) -> Entry {
+        let elapsed = self.started.elapsed();
+        let (records, megabytes) = self.total.rates(elapsed);
         self.latencies_ms.sort_unstable();
         let percentile = |p: f64| {
             let at = (p * self.latencies_ms.len() as f64) as usize;
             self.latencies_ms.get(at).copied().unwrap_or(0)
         };
-        format!(
+        let text = format!(
             "{}{} records sent, {records:.6} records/sec ({megabytes:.2} MB/sec), {:.2} ms avg latency, {:.2} ms max latency, {} ms 50th, {} ms 95th, {} ms 99th, {} ms 99.9th.",
             self.total.count,
             if self.steady { " steady state" } else { "" },
@@ -121,7 +135,13 @@ impl Stats {
             percentile(0.95),
             percentile(0.99),
             percentile(0.999),
-        )
+        );
+        let percentiles = [("50", 0.5), ("95", 0.95), ("99", 0.99), ("99.9", 0.999)];
+        let percentiles = percentiles.map(|(name, p)| (name.to_owned(), Value::from(percentile(p))));
+        self.total
+            .entry(text, elapsed)
+            .with("steadyState", self.steady)
+            .with("latencyMsPercentiles", Map::from_iter(percentiles))
     }
 }
 
@@ -137,7 +157,7 @@ mod tests {
         for ms in 1..=100 {
             stats.record(Duration::from_millis(ms), 10);
         }
-        let text = stats.total();
+        let text = stats.total().lines().concat();
         assert!(text.starts_with("100 steady state records sent, "), "{text}");
         assert!(text.ends_with("50.50 ms avg latency, 100.00 ms max latency, 51 ms 50th, 96 ms 95th, 100 ms 99th, 100 ms 99.9th."), "{text}");
     }

@@ -12,11 +12,13 @@ use ottla_protocol::messages::describe_quorum_request::{
 use ottla_protocol::messages::describe_quorum_response::{PartitionData, ReplicaState};
 use ottla_protocol::messages::{DescribeQuorumRequest, DescribeQuorumResponse};
 use ottla_protocol::types::{Str, Uuid};
+use serde_json::Value;
 
-use super::java_text::print_table;
+use super::java_text::pretty_table;
 use crate::args::{Parsed, Parser, Style};
+use crate::connect;
 use crate::error::{ToolError, ToolResult};
-use crate::{connect, output};
+use crate::output::{self, Cell};
 
 const TOPIC: &str = "__cluster_metadata";
 const COMMANDS: &[&str] = &["describe", "add-controller", "remove-controller"];
@@ -124,15 +126,29 @@ async fn status(admin: &Admin) -> ToolResult {
     } else {
         -1
     };
-    let line = |name: &str, value: &str| output::line(format!("{:<24}{value}", format!("{name}:")));
-    line("ClusterId", &cluster.cluster_id);
-    line("LeaderId", &partition.leader_id.to_string());
-    line("LeaderEpoch", &partition.leader_epoch.to_string());
-    line("HighWatermark", &partition.high_watermark.to_string());
-    line("MaxFollowerLag", &(leader.log_end_offset - behind.log_end_offset).to_string());
-    line("MaxFollowerLagTimeMs", &lag_ms.to_string());
-    line("CurrentVoters", &replicas_text(&response, &partition.current_voters));
-    line("CurrentObservers", &replicas_text(&response, &partition.observers));
+    let lag = leader.log_end_offset - behind.log_end_offset;
+    let id = cluster.cluster_id.to_string();
+    let facts: [(&str, &str, Value); 6] = [
+        ("ClusterId", "clusterId", id.into()),
+        ("LeaderId", "leaderId", partition.leader_id.into()),
+        ("LeaderEpoch", "leaderEpoch", partition.leader_epoch.into()),
+        ("HighWatermark", "highWatermark", partition.high_watermark.into()),
+        ("MaxFollowerLag", "maxFollowerLag", lag.into()),
+        ("MaxFollowerLagTimeMs", "maxFollowerLagTimeMs", lag_ms.into()),
+    ];
+    let line = |name: &str, value: &str| format!("{:<24}{value}", format!("{name}:"));
+    for (name, key, value) in facts {
+        let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        output::fact(key, value, line(name, &text));
+    }
+    for (name, key, replicas) in [
+        ("CurrentVoters", "currentVoters", &partition.current_voters),
+        ("CurrentObservers", "currentObservers", &partition.observers),
+    ] {
+        let text = replicas_text(&response, replicas);
+        let value = serde_json::from_str(&text).unwrap_or_else(|_| Value::from(text.as_str()));
+        output::fact(key, value, line(name, &text));
+    }
     Ok(())
 }
 
@@ -164,32 +180,34 @@ fn bracketed(host: &str) -> String {
 async fn replication(admin: &Admin, human: bool) -> ToolResult {
     let (_, partition) = quorum(admin).await?;
     let leader = leader(&partition)?;
-    let mut rows = Vec::new();
+    let mut table = pretty_table(&[
+        ("NodeId", "nodeId"),
+        ("DirectoryId", "directoryId"),
+        ("LogEndOffset", "logEndOffset"),
+        ("Lag", "lag"),
+        ("LastFetchTimestamp", "lastFetchTimestamp"),
+        ("LastCaughtUpTimestamp", "lastCaughtUpTimestamp"),
+        ("Status", "status"),
+    ]);
     let followers = partition.current_voters.iter().filter(|v| v.replica_id != partition.leader_id);
     let all = std::iter::once((leader, "Leader"))
         .chain(followers.map(|f| (f, "Follower")))
         .chain(partition.observers.iter().map(|o| (o, "Observer")));
     for (replica, role) in all {
-        rows.push(vec![
-            replica.replica_id.to_string(),
-            replica.replica_directory_id.to_string(),
-            replica.log_end_offset.to_string(),
-            (leader.log_end_offset - replica.log_end_offset).to_string(),
-            time_text(replica.last_fetch_timestamp, human, "last fetch")?,
-            time_text(replica.last_caught_up_timestamp, human, "last caught up")?,
-            role.to_owned(),
+        let time = |timestamp: i64, what: &str| {
+            Ok::<_, ToolError>(Cell::new(time_text(timestamp, human, what)?, timestamp))
+        };
+        table.row(vec![
+            replica.replica_id.into(),
+            replica.replica_directory_id.to_string().into(),
+            replica.log_end_offset.into(),
+            (leader.log_end_offset - replica.log_end_offset).into(),
+            time(replica.last_fetch_timestamp, "last fetch")?,
+            time(replica.last_caught_up_timestamp, "last caught up")?,
+            role.into(),
         ]);
     }
-    let headers = [
-        "NodeId",
-        "DirectoryId",
-        "LogEndOffset",
-        "Lag",
-        "LastFetchTimestamp",
-        "LastCaughtUpTimestamp",
-        "Status",
-    ];
-    print_table(&headers, &rows);
+    output::table("replicas", &table);
     Ok(())
 }
 

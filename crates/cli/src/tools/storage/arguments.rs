@@ -58,7 +58,8 @@ positional arguments:
     random-uuid          Print a random UUID.
 
 optional arguments:
-  -h, --help             show this help message and exit";
+  -h, --help             show this help message and exit
+  --output {text,json}   Kafka's text, or one JSON object";
 
 const FORMAT_USAGE: &str = "usage: kafka-storage format [-h] --config CONFIG --cluster-id CLUSTER_ID
                      [--add-scram ADD_SCRAM] [--ignore-formatted]

@@ -2,10 +2,13 @@
 
 use std::path::Path;
 
-use ottla_metadata::features::{FEATURES, Feature, METADATA_VERSION, MetadataVersion};
+use ottla_metadata::features::{Feature, METADATA_VERSION, MetadataVersion};
 use ottla_storage::dirs::MetaProperties;
+use serde_json::{Map, Value};
 
 use super::{Failure, directories, load_config};
+use crate::output::{self, Entry};
+use crate::tools::features;
 
 /// Tells what the directories of a node are, and what is wrong with them.
 pub(super) fn info(config: &str) -> Result<i32, Failure> {
@@ -53,30 +56,33 @@ pub(super) fn info(config: &str) -> Result<i32, Failure> {
     }
     match found.len() {
         0 => {}
-        1 => println!("Found log directory:"),
-        _ => println!("Found log directories:"),
+        1 => output::remark("Found log directory:"),
+        _ => output::remark("Found log directories:"),
     }
+    output::list("directories");
     for dir in &found {
-        println!("  {dir}");
+        output::show("directories", Entry::new(format!("  {dir}")).with("directory", dir.as_str()));
     }
     if !found.is_empty() {
-        println!();
+        output::remark("");
     }
     if let Some(f) = &first {
-        println!("Found metadata: {}\n", shown(f));
+        let fields: Map<String, Value> = properties(f).into_iter().map(|(k, v)| (k, v.into())).collect();
+        output::fact("metadata", fields, format!("Found metadata: {}\n", shown(f)));
     }
+    output::list("problems");
     if problems.is_empty() {
         return Ok(0);
     }
-    println!("{}", if problems.len() == 1 { "Found problem:" } else { "Found problems:" });
+    output::remark(if problems.len() == 1 { "Found problem:" } else { "Found problems:" });
     for p in &problems {
-        println!("  {p}");
+        output::show("problems", Entry::new(format!("  {p}")).with("problem", p.as_str()));
     }
-    println!();
+    output::remark("");
     Ok(1)
 }
 
-fn shown(p: &MetaProperties) -> String {
+fn properties(p: &MetaProperties) -> Vec<(String, String)> {
     let mut parts: Vec<(String, String)> = p.other.clone();
     let id_key = if p.version == 0 { "broker.id" } else { "node.id" };
     parts.extend(p.node_id.map(|id| (id_key.to_owned(), id.to_string())));
@@ -84,25 +90,24 @@ fn shown(p: &MetaProperties) -> String {
     parts.extend(p.cluster_id.clone().map(|id| ("cluster.id".to_owned(), id)));
     parts.push(("version".to_owned(), p.version.to_string()));
     parts.sort();
-    let parts: Vec<String> = parts.iter().map(|(k, v)| format!("{k}={v}")).collect();
+    parts
+}
+
+fn shown(p: &MetaProperties) -> String {
+    let parts: Vec<String> = properties(p).iter().map(|(k, v)| format!("{k}={v}")).collect();
     format!("{{{}}}", parts.join(", "))
 }
 
 /// Tells the levels that a cluster of a release starts with.
 pub(super) fn version_mapping(release: Option<&str>) -> Result<i32, Failure> {
-    let latest = MetadataVersion::LATEST.to_string();
-    let name = release.unwrap_or(&latest);
-    let version = MetadataVersion::from_name(name).map_err(Failure)?;
-    println!("{METADATA_VERSION}={} ({name})", version.level());
-    for feature in FEATURES {
-        println!("{}={}", feature.name, feature.default_level(version));
-    }
+    let entries = features::version_mapping(release).map_err(|e| Failure(e.text()))?;
+    entries.into_iter().for_each(|entry| output::show("features", entry));
     Ok(0)
 }
 
 /// Tells what levels of features need.
-pub(super) fn feature_dependencies(features: &[String]) -> Result<i32, Failure> {
-    for argument in features {
+pub(super) fn feature_dependencies(arguments: &[String]) -> Result<i32, Failure> {
+    for argument in arguments {
         let Some((name, level)) = argument.split_once('=') else {
             return Err(Failure(format!(
                 "Invalid feature format: {argument}. Expected format: 'feature=version' (e.g. \
@@ -113,27 +118,19 @@ pub(super) fn feature_dependencies(features: &[String]) -> Result<i32, Failure> 
         let Ok(level) = level.parse::<i16>() else {
             return Err(Failure(format!("Invalid version format: {level} for feature {name}")));
         };
-        if name == METADATA_VERSION {
+        let entry = if name == METADATA_VERSION {
             let version = MetadataVersion::from_level(level)
                 .ok_or_else(|| Failure(format!("Unknown metadata.version {level}")))?;
-            println!("{name}={level} ({version}) has no dependencies.");
-            continue;
-        }
-        let feature = Feature::by_name(name).ok_or_else(|| Failure(format!("Unknown feature: {name}")))?;
-        let known = feature
-            .level(level)
-            .ok_or_else(|| Failure(format!("Feature level {level} is not supported for feature {name}")))?;
-        if known.dependencies.is_empty() {
-            println!("{name}={level} has no dependencies.");
-            continue;
-        }
-        println!("{name}={level} requires:");
-        for (other, needed) in known.dependencies {
-            match MetadataVersion::from_level(*needed).filter(|_| *other == METADATA_VERSION) {
-                Some(version) => println!("    {other}={needed} ({version})"),
-                None => println!("    {other}={needed}"),
-            }
-        }
+            features::dependency_entry(name, level, Some(version), &[])
+        } else {
+            let feature =
+                Feature::by_name(name).ok_or_else(|| Failure(format!("Unknown feature: {name}")))?;
+            let known = feature.level(level).ok_or_else(|| {
+                Failure(format!("Feature level {level} is not supported for feature {name}"))
+            })?;
+            features::dependency_entry(name, level, None, known.dependencies)
+        };
+        output::show("features", entry);
     }
     Ok(0)
 }

@@ -18,6 +18,7 @@ use ottla_storage::disk::OsDisk;
 
 use super::arguments::FormatOptions;
 use super::{Failure, directories, load_config, random_u64, random_uuid};
+use crate::output::{self, Entry, Progress};
 
 fn fail<T>(text: impl Into<String>) -> Result<T, Failure> {
     Err(Failure(text.into()))
@@ -44,16 +45,19 @@ pub(super) fn format(options: &FormatOptions) -> Result<i32, Failure> {
         ));
     }
     if empty.is_empty() {
-        println!("All of the log directories are already formatted.");
+        output::list("directories");
+        output::line("All of the log directories are already formatted.");
         return Ok(0);
     }
-    println!(
+    output::remark(format!(
         "Bootstrap metadata: BootstrapMetadata(records=[{}], metadataVersionLevel={}, source=format command)",
         plan.records.iter().map(shown).collect::<Vec<_>>().join(", "),
         plan.release.level()
-    );
+    ));
+    let mut progress = Progress::new("directories", Some(empty.len() as u64));
     for dir in empty {
         format_directory(dir, &config, &options.cluster_id, &plan)?;
+        progress.add(1);
     }
     Ok(0)
 }
@@ -151,7 +155,12 @@ fn format_directory(
     plan: &FormatPlan,
 ) -> Result<(), Failure> {
     let kind = plan.kind_of(dir, &config.metadata_log_dir, config.node_id);
-    println!("Formatting {} {dir} with metadata.version {}.", kind.description(), plan.release);
+    let text = format!("Formatting {} {dir} with metadata.version {}.", kind.description(), plan.release);
+    let entry = Entry::new(text)
+        .with("directory", dir)
+        .with("kind", kind.description())
+        .with("metadataVersion", plan.release.to_string());
+    output::show("directories", entry);
     let cannot = |e: std::io::Error| Failure(format!("Error while formatting {dir}: {e}"));
     let path = Path::new(dir);
     fs::create_dir_all(path).map_err(cannot)?;

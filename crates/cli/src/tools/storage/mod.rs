@@ -9,6 +9,7 @@ use std::fmt;
 use ottla_metadata::config::{ProviderKind, RawConfig, StaticConfig, parse_properties};
 use ottla_protocol::types::Uuid;
 
+use crate::output;
 use arguments::{Command, parse};
 
 /// What went wrong, in words for the user.
@@ -32,11 +33,11 @@ pub fn run(args: &[String]) -> i32 {
     let command = match parse(args) {
         Ok(command) => command,
         Err(arguments::Refusal::Help(text)) => {
-            println!("{text}");
+            output::line(text);
             return 0;
         }
         Err(arguments::Refusal::Usage(text)) => {
-            eprintln!("{text}");
+            output::error(&text, "");
             return 1;
         }
     };
@@ -46,14 +47,15 @@ pub fn run(args: &[String]) -> i32 {
         Command::VersionMapping { release } => describe::version_mapping(release.as_deref()),
         Command::FeatureDependencies { features } => describe::feature_dependencies(&features),
         Command::RandomUuid => {
-            println!("{}", random_uuid());
+            let id = random_uuid().to_string();
+            output::fact("uuid", id.as_str(), id.clone());
             Ok(0)
         }
     };
     match result {
         Ok(code) => code,
         Err(e) => {
-            eprintln!("{e}");
+            output::error(&e.0, "");
             1
         }
     }

@@ -16,7 +16,7 @@ pub async fn create(admin: &Admin, options: &Parsed) -> ToolResult {
     let assignments = assignments(options)?;
     let configs = configs(options)?;
     if name.contains('.') || name.contains('_') {
-        output::line(
+        output::notice_on_output(
             "WARNING: Due to limitations in metric names, topics with a period ('.') or underscore ('_') could \
              collide. To avoid issues it is best to use either, but not both.",
         );

@@ -8,12 +8,13 @@ use ottla_client::{Admin, ClientError, TopicPartition};
 use ottla_protocol::messages::describe_configs_response::DescribeConfigsResourceResult;
 use ottla_protocol::messages::list_partition_reassignments_response::OngoingPartitionReassignment;
 use ottla_protocol::types::Uuid;
+use serde_json::{Map, Value};
 
 use super::{REPORTS, ensure_found, topics};
 use crate::args::Parsed;
 use crate::error::{ToolError, ToolResult};
 use crate::java::sort_as_hash_map;
-use crate::output;
+use crate::output::{self, Entry};
 
 type Reassignments = BTreeMap<TopicPartition, OngoingPartitionReassignment>;
 
@@ -50,13 +51,23 @@ pub async fn describe(admin: &Admin, options: &Parsed) -> ToolResult {
         Err(error @ ClientError::Channel(_)) => return Err(error.into()),
         Err(_) => Reassignments::new(),
     };
+    output::list("topics");
     for topic in &described {
         let mut configs = admin.describe_config(ConfigResourceKind::Topic, &topic.name, false).await?.configs;
         sort_as_hash_map(&mut configs, 16, |c| &c.name);
-        print_topic(options, topic, &configs, &reassignments);
-        if !options.has("topics-with-overrides") {
-            print_partitions(options, topic, &configs, &reassignments, &live);
+        let overrides_only = options.has("topics-with-overrides");
+        let reporting = REPORTS.iter().any(|r| options.has(r));
+        let Some(entry) = topic_entry(topic, &configs, &reassignments, reporting, overrides_only) else {
+            continue;
+        };
+        let partitions = match overrides_only {
+            true => Vec::new(),
+            false => partition_entries(options, topic, &configs, &reassignments, &live),
+        };
+        if reporting && partitions.is_empty() {
+            continue;
         }
+        output::show("topics", entry.list("partitions", partitions));
     }
     Ok(())
 }
@@ -99,23 +110,21 @@ fn replication_factor(
     }
 }
 
-fn print_topic(
-    options: &Parsed,
+/// A topic without its partitions; a report on partitions has no line for it. None for one that has no configs of
+/// its own when only those with some are asked for.
+fn topic_entry(
     topic: &TopicDescription,
     configs: &[DescribeConfigsResourceResult],
     reassignments: &Reassignments,
-) {
+    reporting: bool,
+    overrides_only: bool,
+) -> Option<Entry> {
     const DEFAULT_CONFIG: i8 = 5;
-    if REPORTS.iter().any(|r| options.has(r)) {
-        return;
-    }
-    let overridden: Vec<String> = configs
-        .iter()
-        .filter(|c| c.config_source != DEFAULT_CONFIG)
-        .map(|c| format!("{}={}", c.name, c.value.as_deref().unwrap_or("null")))
-        .collect();
-    if options.has("topics-with-overrides") && overridden.is_empty() {
-        return;
+    let own = configs.iter().filter(|c| c.config_source != DEFAULT_CONFIG);
+    let overridden: Vec<String> =
+        own.clone().map(|c| format!("{}={}", c.name, c.value.as_deref().unwrap_or("null"))).collect();
+    if overrides_only && overridden.is_empty() {
+        return None;
     }
     let mut text = format!("Topic: {}", topic.name);
     if !topic.id.is_zero() {
@@ -129,22 +138,33 @@ fn print_topic(
         topic.partitions.len(),
         overridden.join(",")
     );
-    output::line(text);
+    let entry = if reporting { Entry::silent() } else { Entry::new(text) };
+    let id = (!topic.id.is_zero()).then(|| topic.id.to_string());
+    let configs = own.map(|c| (c.name.to_string(), Value::from(c.value.as_deref())));
+    Some(
+        entry
+            .with("topic", topic.name.as_str())
+            .with("topicId", id)
+            .with("partitionCount", topic.partitions.len())
+            .with("replicationFactor", factor)
+            .with("configs", configs.collect::<Map<_, _>>()),
+    )
 }
 
-fn print_partitions(
+fn partition_entries(
     options: &Parsed,
     topic: &TopicDescription,
     configs: &[DescribeConfigsResourceResult],
     reassignments: &Reassignments,
     live: &BTreeSet<i32>,
-) {
+) -> Vec<Entry> {
     let min_isr = configs
         .iter()
         .find(|c| c.name.as_str() == "min.insync.replicas")
         .and_then(|c| c.value.as_deref()?.parse::<usize>().ok())
         .unwrap_or(1);
     let all = !REPORTS.iter().any(|r| options.has(r));
+    let mut entries = Vec::new();
     for p in &topic.partitions {
         let moving = reassignments.get(&TopicPartition::new(topic.name.as_str(), p.partition));
         let has_leader = p.leader >= 0;
@@ -179,6 +199,16 @@ fn print_partitions(
             optional(&p.eligible_leader_replicas),
             optional(&p.last_known_elr)
         );
-        output::line(text);
+        let entry = Entry::new(text)
+            .with("partition", p.partition)
+            .with("leader", has_leader.then_some(p.leader))
+            .with("replicas", p.replicas.clone())
+            .with("isr", p.isr.clone())
+            .with("elr", p.eligible_leader_replicas.clone())
+            .with("lastKnownElr", p.last_known_elr.clone())
+            .with("addingReplicas", moving.map(|m| m.adding_replicas.clone()).unwrap_or_default())
+            .with("removingReplicas", moving.map(|m| m.removing_replicas.clone()).unwrap_or_default());
+        entries.push(entry);
     }
+    entries
 }

@@ -60,7 +60,8 @@ pub fn main(args: &[String]) -> ToolResult {
             alter(&admin, &options).await
         } else if options.has("list") {
             let topics = topics(&admin, &options).await?;
-            output::line(topics.join("\n"));
+            let text = topics.join("\n");
+            output::fact("topics", topics, text);
             Ok(())
         } else if options.has("describe") {
             describe::describe(&admin, &options).await
@@ -69,7 +70,7 @@ pub fn main(args: &[String]) -> ToolResult {
         }
     });
     result.map_err(|error| {
-        output::line(format!("Error while executing topic command : {}", error.text()));
+        output::complain(format!("Error while executing topic command : {}", error.text()));
         ToolError::Exit(1)
     })
 }
@@ -81,9 +82,9 @@ fn check(parser: &Parser, options: &Parsed) -> ToolResult {
         ));
     }
     if options.has("delete-config") {
-        eprintln!(
+        output::notice(
             "delete-config option is no longer supported and deprecated since version 4.0. The config will be fully \
-             removed in future releases."
+             removed in future releases.",
         );
     }
     if !options.has("bootstrap-server") {
@@ -94,7 +95,7 @@ fn check(parser: &Parser, options: &Parsed) -> ToolResult {
             (false, false) => {
                 return Err(parser.usage("--topic or --topic-id is required to describe a topic"));
             }
-            (true, true) => output::line(
+            (true, true) => output::notice_on_output(
                 "Only topic id will be used when both --topic and --topic-id are specified and topicId is not \
                  Uuid.ZERO_UUID",
             ),

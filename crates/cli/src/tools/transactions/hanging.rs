@@ -6,21 +6,22 @@ use ottla_client::{Admin, TopicPartition};
 use ottla_protocol::ErrorCode;
 use ottla_protocol::messages::describe_producers_response::ProducerState;
 
-use super::{cluster, failed, now_ms, partition_of, print_table};
+use super::{cluster, failed, now_ms, partition_of, pretty_table};
 use crate::args::Parsed;
 use crate::error::{ToolError, ToolResult};
+use crate::output;
 
 const DEFAULT_TIMEOUT_MINUTES: i32 = 15;
 const MINUTE_MS: i64 = 60_000;
-const HEADERS: [&str; 8] = [
-    "Topic",
-    "Partition",
-    "ProducerId",
-    "ProducerEpoch",
-    "CoordinatorEpoch",
-    "StartOffset",
-    "LastTimestamp",
-    "Duration(min)",
+const COLUMNS: [(&str, &str); 8] = [
+    ("Topic", "topic"),
+    ("Partition", "partition"),
+    ("ProducerId", "producerId"),
+    ("ProducerEpoch", "producerEpoch"),
+    ("CoordinatorEpoch", "coordinatorEpoch"),
+    ("StartOffset", "startOffset"),
+    ("LastTimestamp", "lastTimestamp"),
+    ("Duration(min)", "durationMinutes"),
 ];
 
 type Open = (TopicPartition, ProducerState);
@@ -94,21 +95,19 @@ pub async fn find(admin: &Admin, options: &Parsed) -> ToolResult {
     }
     let open = if open.is_empty() { open } else { hanging(admin, open).await? };
     let now = now_ms();
-    let rows: Vec<Vec<String>> = open
-        .iter()
-        .map(|(partition, p)| {
-            vec![
-                partition.topic.clone(),
-                partition.partition.to_string(),
-                p.producer_id.to_string(),
-                p.producer_epoch.to_string(),
-                p.coordinator_epoch.to_string(),
-                p.current_txn_start_offset.to_string(),
-                p.last_timestamp.to_string(),
-                ((now - p.last_timestamp) / MINUTE_MS).to_string(),
-            ]
-        })
-        .collect();
-    print_table(&HEADERS, &rows);
+    let mut table = pretty_table(&COLUMNS);
+    for (partition, p) in &open {
+        table.row(vec![
+            partition.topic.as_str().into(),
+            partition.partition.into(),
+            p.producer_id.into(),
+            p.producer_epoch.into(),
+            p.coordinator_epoch.into(),
+            p.current_txn_start_offset.into(),
+            p.last_timestamp.into(),
+            ((now - p.last_timestamp) / MINUTE_MS).into(),
+        ]);
+    }
+    output::table("transactions", &table);
     Ok(())
 }

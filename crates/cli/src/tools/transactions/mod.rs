@@ -11,10 +11,11 @@ use ottla_protocol::ErrorCode;
 use ottla_protocol::messages::{InitProducerIdRequest, InitProducerIdResponse};
 use ottla_protocol::types::Str;
 
-use super::java_text::print_table;
+use super::java_text::pretty_table;
 use crate::args::{Parsed, Parser, Style};
 use crate::connect;
 use crate::error::{ToolError, ToolResult};
+use crate::output::{self, Cell};
 
 const COMMANDS: &[(&str, &[&str])] = &[
     ("list", &[]),
@@ -92,23 +93,28 @@ fn partition_of(options: &Parsed) -> TopicPartition {
 }
 
 /// An offset that may be none.
-fn offset_text(offset: i64) -> String {
-    if offset < 0 { "None".to_owned() } else { offset.to_string() }
+fn offset_cell(offset: i64) -> Cell {
+    Cell::optional((offset >= 0).then_some(offset), "None")
 }
 
 async fn list(admin: &Admin, options: &Parsed) -> ToolResult {
     let duration = options.long("duration-filter").unwrap_or(-1);
     let listed = cluster::list(admin, &[], duration, options.text("transactional-id-pattern")).await;
-    let mut rows = Vec::new();
+    let mut table = pretty_table(&[
+        ("TransactionalId", "transactionalId"),
+        ("Coordinator", "coordinator"),
+        ("ProducerId", "producerId"),
+        ("TransactionState", "transactionState"),
+    ]);
     for (node, listing) in listed.map_err(|e| failed("Failed to list transactions".to_owned(), e))? {
-        rows.push(vec![
-            listing.transactional_id.to_string(),
-            node.to_string(),
-            listing.producer_id.to_string(),
-            listing.transaction_state.to_string(),
+        table.row(vec![
+            listing.transactional_id.to_string().into(),
+            node.into(),
+            listing.producer_id.into(),
+            listing.transaction_state.to_string().into(),
         ]);
     }
-    print_table(&["TransactionalId", "Coordinator", "ProducerId", "TransactionState"], &rows);
+    output::table("transactions", &table);
     Ok(())
 }
 
@@ -116,31 +122,31 @@ async fn describe(admin: &Admin, id: &str) -> ToolResult {
     let told = |e| failed(format!("Failed to describe transaction state of transactional-id `{id}`"), e);
     let (node, state) = cluster::describe(admin, id).await.map_err(told)?;
     let start = state.transaction_start_time_ms;
-    let duration = if start < 0 { "None".to_owned() } else { (now_ms() - start).to_string() };
+    let duration = (start >= 0).then(|| now_ms() - start);
     let partitions: Vec<String> = cluster::partitions(&state).iter().map(ToString::to_string).collect();
-    let row = vec![
-        node.to_string(),
-        id.to_owned(),
-        state.producer_id.to_string(),
-        state.producer_epoch.to_string(),
-        state.transaction_state.to_string(),
-        state.transaction_timeout_ms.to_string(),
-        offset_text(start),
-        duration,
-        partitions.join(","),
-    ];
-    let headers = [
-        "CoordinatorId",
-        "TransactionalId",
-        "ProducerId",
-        "ProducerEpoch",
-        "TransactionState",
-        "TransactionTimeoutMs",
-        "CurrentTransactionStartTimeMs",
-        "TransactionDurationMs",
-        "TopicPartitions",
-    ];
-    print_table(&headers, &[row]);
+    let mut table = pretty_table(&[
+        ("CoordinatorId", "coordinatorId"),
+        ("TransactionalId", "transactionalId"),
+        ("ProducerId", "producerId"),
+        ("ProducerEpoch", "producerEpoch"),
+        ("TransactionState", "transactionState"),
+        ("TransactionTimeoutMs", "transactionTimeoutMs"),
+        ("CurrentTransactionStartTimeMs", "currentTransactionStartTimeMs"),
+        ("TransactionDurationMs", "transactionDurationMs"),
+        ("TopicPartitions", "topicPartitions"),
+    ]);
+    table.row(vec![
+        node.into(),
+        id.into(),
+        state.producer_id.into(),
+        state.producer_epoch.into(),
+        state.transaction_state.to_string().into(),
+        state.transaction_timeout_ms.into(),
+        offset_cell(start),
+        Cell::optional(duration, "None"),
+        Cell::new(partitions.join(","), partitions),
+    ]);
+    output::table("transactions", &table);
     Ok(())
 }
 
@@ -151,28 +157,25 @@ async fn describe_producers(admin: &Admin, options: &Parsed) -> ToolResult {
         let on = broker.map_or_else(|| "leader".to_owned(), |id| format!("broker {id}"));
         failed(format!("Failed to describe producers for partition {partition} on {on}"), e)
     })?;
-    let rows: Vec<Vec<String>> = producers
-        .iter()
-        .map(|p| {
-            vec![
-                p.producer_id.to_string(),
-                p.producer_epoch.to_string(),
-                p.coordinator_epoch.to_string(),
-                p.last_sequence.to_string(),
-                p.last_timestamp.to_string(),
-                offset_text(p.current_txn_start_offset),
-            ]
-        })
-        .collect();
-    let headers = [
-        "ProducerId",
-        "ProducerEpoch",
-        "LatestCoordinatorEpoch",
-        "LastSequence",
-        "LastTimestamp",
-        "CurrentTransactionStartOffset",
-    ];
-    print_table(&headers, &rows);
+    let mut table = pretty_table(&[
+        ("ProducerId", "producerId"),
+        ("ProducerEpoch", "producerEpoch"),
+        ("LatestCoordinatorEpoch", "latestCoordinatorEpoch"),
+        ("LastSequence", "lastSequence"),
+        ("LastTimestamp", "lastTimestamp"),
+        ("CurrentTransactionStartOffset", "currentTransactionStartOffset"),
+    ]);
+    for p in &producers {
+        table.row(vec![
+            p.producer_id.into(),
+            p.producer_epoch.into(),
+            p.coordinator_epoch.into(),
+            p.last_sequence.into(),
+            p.last_timestamp.into(),
+            offset_cell(p.current_txn_start_offset),
+        ]);
+    }
+    output::table("producers", &table);
     Ok(())
 }
 

@@ -25,7 +25,12 @@ pub(super) fn reply_join_error(fx: &mut Fx<'_>, parked: Parked, member_id: &Str,
     reply_join(
         fx,
         parked,
-        JoinGroupResponse { member_id: member_id.clone(), error_code: error.code(), ..Default::default() },
+        JoinGroupResponse {
+            member_id: member_id.clone(),
+            error_code: error.code(),
+            protocol_name: None,
+            ..Default::default()
+        },
     );
 }
 

@@ -76,6 +76,7 @@ impl GroupShard {
             let response = JoinGroupResponse {
                 member_id,
                 error_code: ErrorCode::MemberIdRequired.code(),
+                protocol_name: (ctx.api_version < 7).then_some(Str::EMPTY),
                 ..Default::default()
             };
             out.reply(parked.token, GroupResponse::JoinGroup(response));

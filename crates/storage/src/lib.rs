@@ -29,6 +29,7 @@
 //! - A reader waits for no lock that is held while the disk works.
 
 pub mod checkpoint;
+pub mod cleaner;
 pub mod config;
 pub mod dirs;
 pub mod disk;

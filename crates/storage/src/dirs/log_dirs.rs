@@ -17,6 +17,7 @@ use super::{CLUSTER_METADATA_DIR, LOCK_FILE};
 use crate::checkpoint::{
     HIGH_WATERMARK_CHECKPOINT, LOG_START_OFFSET_CHECKPOINT, OffsetCheckpoint, RECOVERY_POINT_CHECKPOINT,
 };
+use crate::cleaner::CleanerManager;
 use crate::config::LogConfig;
 use crate::disk::{DirLock, Disk};
 use crate::error::LogError;
@@ -132,6 +133,7 @@ pub struct LogDirs {
     pending: Mutex<Vec<PendingRemoval>>,
     /// Distinguishes directories that are deleted; from the caller's randomness.
     unique: Mutex<u128>,
+    pub(super) cleaner: CleanerManager,
 }
 
 impl LogDirs {
@@ -165,7 +167,9 @@ impl LogDirs {
             let names: Vec<String> = options.dirs.iter().map(|dir| dir.display().to_string()).collect();
             return Err(DirError::NoneOnline { dirs: names.join(", ") });
         }
+        let cleaner = CleanerManager::new(&disk, &options.dirs);
         Ok(LogDirs {
+            cleaner,
             disk,
             options,
             dirs,
@@ -279,6 +283,7 @@ impl LogDirs {
         }
         let high_watermark = dir.loaded_high_watermarks.get(log.partition()).copied().unwrap_or(0);
         log.update_high_watermark(high_watermark);
+        self.cleaner.check_loaded(&log);
         let partition = log.partition().clone();
         let mut logs = self.logs.write().unwrap_or_else(|poisoned| poisoned.into_inner());
         if let Some(other) = logs.insert(partition.clone(), log) {
@@ -353,7 +358,8 @@ impl LogDirs {
         let removed = self.logs.write().unwrap_or_else(|poisoned| poisoned.into_inner()).remove(partition);
         let Some(log) = removed else { return Ok(false) };
         let path = log.dir_state().path().join(delete_dir_name(partition, self.random_id()));
-        log.rename_dir(path.clone())?;
+        self.while_paused(&log, || log.rename_dir(path.clone()))?;
+        self.forget_cleaning(&log);
         self.remove_later(path, now_ms);
         Ok(true)
     }
@@ -365,8 +371,16 @@ impl LogDirs {
     pub fn mark_stray(&self, partition: &TopicPartition) -> Result<bool, LogError> {
         let removed = self.logs.write().unwrap_or_else(|poisoned| poisoned.into_inner()).remove(partition);
         let Some(log) = removed else { return Ok(false) };
-        log.rename_dir(log.dir_state().path().join(stray_dir_name(partition, self.random_id())))?;
+        let path = log.dir_state().path().join(stray_dir_name(partition, self.random_id()));
+        self.while_paused(&log, || log.rename_dir(path))?;
+        self.forget_cleaning(&log);
         Ok(true)
+    }
+
+    fn forget_cleaning(&self, log: &Log) {
+        if let Err(error) = self.cleaner.forget(log.dir_state().path(), log.partition()) {
+            tracing::warn!(partition = %log.partition(), %error, "the cleaner's checkpoint still has a log that is gone");
+        }
     }
 
     fn remove_later(&self, path: PathBuf, now_ms: i64) {
@@ -397,21 +411,6 @@ impl LogDirs {
                 tracing::warn!(%error, "maintenance of a log failed");
             }
         }
-    }
-
-    /// [`Log::delete_old_segments`] of every log that is not compacted. Returns the number of segments.
-    pub fn delete_old_segments(&self, now_ms: i64) -> usize {
-        let mut count = 0;
-        for log in self.all() {
-            if log.dir_state().is_offline() {
-                continue;
-            }
-            match log.delete_old_segments(now_ms) {
-                Ok(deleted) => count += deleted,
-                Err(error) => tracing::warn!(%error, "old segments cannot be deleted"),
-            }
-        }
-        count
     }
 
     /// Writes recovery points, log start offsets and high watermarks of every online directory, where they changed.

@@ -3,6 +3,7 @@
 //! Source: Kafka `LogManager`, `MetaProperties`, `PartitionMetadataFile`, `CleanShutdownFileHandler`.
 
 mod clean_shutdown;
+mod cleaning;
 mod log_dirs;
 mod meta_properties;
 mod names;
@@ -10,6 +11,7 @@ mod partition_metadata;
 mod state;
 
 pub use clean_shutdown::{CLEAN_SHUTDOWN_FILE, CleanShutdown};
+pub use cleaning::{CleanerStatus, Cleaning};
 pub use log_dirs::{DirError, LogDirInfo, LogDirs, LogDirsOptions, TopicConfigs};
 pub use meta_properties::{META_PROPERTIES_FILE, MetaProperties, MetaPropertiesError};
 pub use names::{

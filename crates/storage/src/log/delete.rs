@@ -65,6 +65,7 @@ impl Log {
         mut matches: impl FnMut(&Log, &Segment, Option<&Arc<Segment>>) -> io::Result<bool>,
     ) -> Result<usize, LogError> {
         let error = |error| self.storage_error("Error while deleting segments", error);
+        let _structure = self.structure();
         let mut writer = self.writer();
         let segments = self.segments.load_full();
         let mut count = 0;
@@ -110,8 +111,16 @@ impl Log {
     /// Renames the files of segments that nobody finds any more; they go after `file.delete.delay.ms`.
     pub(super) fn delete_segment_files(&self, segments: &[Arc<Segment>], now_ms: i64) -> io::Result<()> {
         for segment in segments {
-            segment.txn_index.close();
-            for path in segment.files() {
+            segment.txn_index.detach()?;
+            let [log, ..] = segment.files();
+            self.delete_later(&log, now_ms)?;
+        }
+        // A segment that comes back after a power cut must have its indexes still: nothing would tell that the one of
+        // its aborted transactions is missing.
+        self.disk.fsync_dir(&self.dir())?;
+        for segment in segments {
+            let [_, indexes @ ..] = segment.files();
+            for path in indexes {
                 self.delete_later(&path, now_ms)?;
             }
         }

@@ -220,6 +220,8 @@ impl Log {
             config: ArcSwap::from_pointee(config),
             segments: ArcSwap::from_pointee(vec![active]),
             writer: Mutex::new(Writer { producers }),
+            structure: Mutex::new(()),
+            truncations: AtomicU64::new(0),
             epochs: RwLock::new(epochs),
             marks: RwLock::new(Marks { end: end_mark, high_watermark: start_mark, first_unstable: None }),
             log_start_offset: AtomicI64::new(log_start_offset),
@@ -312,6 +314,7 @@ impl Log {
     /// The disk.
     pub(crate) fn rename_dir(&self, to: PathBuf) -> Result<(), LogError> {
         self.abandon();
+        let _structure = self.structure();
         let _writer = self.writer();
         let mut dir = self.dir.write().unwrap_or_else(|poisoned| poisoned.into_inner());
         self.disk

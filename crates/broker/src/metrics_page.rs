@@ -166,6 +166,7 @@ fn broker_metrics(out: &mut Exposition, b: &Broker) {
         &[],
         dirs.iter().filter(|d| d.offline).count(),
     );
+    b.cleaner.render(out, b.partitions.log_dirs());
     let (sessions, session_partitions, evicted) = b.fetch_sessions.totals();
     out.gauge("kafka_server_fetchsessioncache_numincrementalfetchsessions", &[], sessions);
     out.gauge("kafka_server_fetchsessioncache_numincrementalfetchpartitionscached", &[], session_partitions);

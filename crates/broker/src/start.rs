@@ -163,7 +163,10 @@ pub async fn run(
         broker.transactions.stop();
         broker.set_state(BrokerState::ShuttingDown);
         let epoch = broker.broker_epoch.load(Ordering::Acquire);
-        let closing = tokio::task::spawn_blocking(move || log_dirs.shutdown(wall_clock_ms(), epoch));
+        let closing = tokio::task::spawn_blocking(move || {
+            broker.cleaner.stop();
+            log_dirs.shutdown(wall_clock_ms(), epoch);
+        });
         let _ = closing.await;
     }
     for handle in &handles {
@@ -459,6 +462,7 @@ fn make_broker(
             config.get_int("max.incremental.fetch.session.cache.slots").max(0) as usize,
         ),
         telemetry: Telemetry::default(),
+        cleaner: Default::default(),
         metrics,
         state: AtomicU8::new(BrokerState::Starting as u8),
         broker_epoch: AtomicI64::new(-1),
@@ -484,6 +488,7 @@ fn spawn_maintenance(broker: &Arc<Broker>, log_dirs: &Arc<LogDirs>) {
             let now_ms = wall_clock_ms();
             log_dirs.maintain(now_ms);
             let config = b.config.load();
+            b.cleaner.apply(&config, &log_dirs);
             let checkpoint = config.get_int("log.flush.offset.checkpoint.interval.ms").max(1000) as u64;
             if checkpointed.elapsed() >= Duration::from_millis(checkpoint) {
                 checkpointed = Instant::now();

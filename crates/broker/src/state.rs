@@ -76,6 +76,7 @@ pub struct Broker {
     pub controller: ControllerAccess,
     pub fetch_sessions: FetchSessions,
     pub telemetry: Telemetry,
+    pub cleaner: crate::cleaner::LogCleaner,
     pub metrics: Arc<Metrics>,
     pub state: AtomicU8,
     /// Epoch of the registration with the controller; -1 before it.

@@ -83,6 +83,7 @@ pub fn validate_broker_change(
             validate_thread_count(name, *count, current.get_int(name)).map_err(wrap)?;
         }
     }
+    check_cleaner_threads(current, &parsed).map_err(wrap)?;
     check_cordoned(current, &parsed).map_err(wrap)?;
     check_listeners(current, &parsed)
 }
@@ -113,6 +114,31 @@ pub fn validate_thread_count(name: &str, new: i32, current: i32) -> Result<(), C
     }
     if new > current.saturating_mul(2) {
         return fail(format!("value should not be greater than double the current value {current}"));
+    }
+    Ok(())
+}
+
+/// Source: Kafka `LogCleaner.validateReconfiguration`.
+fn check_cleaner_threads(current: &StaticConfig, parsed: &[(&str, ConfigValue)]) -> Result<(), ConfigError> {
+    let current = current.get_int("log.cleaner.threads");
+    for (name, value) in parsed {
+        let ("log.cleaner.threads", ConfigValue::Int(threads)) = (*name, value) else {
+            continue;
+        };
+        let fail = |text: String| Err(ConfigError::Rule(text));
+        if *threads < 1 {
+            return fail("Log cleaner threads should be at least 1".to_owned());
+        }
+        if *threads < current / 2 {
+            return fail(format!(
+                "Log cleaner threads cannot be reduced to less than half the current value {current}"
+            ));
+        }
+        if *threads > current.saturating_mul(2) {
+            return fail(format!(
+                "Log cleaner threads cannot be increased to more than double the current value {current}"
+            ));
+        }
     }
     Ok(())
 }

@@ -260,6 +260,13 @@ fn dynamic_changes_of_a_broker() {
              value 8 for configuration Invalid dynamic configuration"
             .to_owned())
     );
+    assert_eq!(check(false, "log.cleaner.threads", "2"), Ok(()));
+    assert_eq!(
+        check(false, "log.cleaner.threads", "3"),
+        Err("Invalid value org.apache.kafka.common.config.ConfigException: Log cleaner threads cannot be \
+             increased to more than double the current value 1 for configuration Invalid dynamic configuration"
+            .to_owned())
+    );
     let changed = c.with_dynamic(
         [("log.retention.ms", "5"), ("num.partitions", "9")].into_iter(),
         [("log.retention.ms", "6")].into_iter(),

@@ -93,7 +93,7 @@ pub struct Log {
     /// Renamed files that wait for their removal.
     pending_deletes: Mutex<Vec<PendingDelete>>,
     closed: AtomicBool,
-    transaction_verification: bool,
+    transaction_verification: AtomicBool,
 }
 
 #[derive(Debug)]

@@ -235,7 +235,7 @@ impl Log {
             flush_lock: Mutex::new(()),
             pending_deletes: Mutex::new(Vec::new()),
             closed: AtomicBool::new(false),
-            transaction_verification: options.transaction_verification,
+            transaction_verification: AtomicBool::new(options.transaction_verification),
         });
         log.set_segments(segments);
         log.publish_last_stable_offset(&log.writer());
@@ -306,6 +306,17 @@ impl Log {
     /// Closes the log without writing anything: it is about to be deleted, or its directory is offline.
     pub fn abandon(&self) {
         self.closed.store(true, Ordering::Release);
+    }
+
+    /// Lets appends fail from now on, as after [`Log::abandon`], once the one that is under way is done.
+    pub(crate) fn freeze(&self) {
+        let _writer = self.writer();
+        self.closed.store(true, Ordering::Release);
+    }
+
+    /// Takes a [`Log::freeze`] back.
+    pub(crate) fn thaw(&self) {
+        self.closed.store(false, Ordering::Release);
     }
 
     /// Moves the log's directory, which is then no longer to be appended to.

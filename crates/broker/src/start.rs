@@ -26,6 +26,7 @@ use crate::controller::{
     RemoteController,
 };
 use crate::coordinators::{GroupCoordinator, TransactionCoordinator};
+use crate::directories::{self, fatal_failure};
 use crate::fetch::FetchSessions;
 use crate::lifecycle;
 use crate::metrics::Metrics;
@@ -143,6 +144,8 @@ pub async fn run(
             handles.push(listener.start(Arc::clone(&service)).map_err(failed)?);
         }
         spawn_maintenance(&broker, &log_dirs);
+        directories::watch_failures(&broker);
+        broker.mover.wake(&broker);
         running = Some((broker, log_dirs));
     }
     on_started(&Started {
@@ -202,6 +205,10 @@ fn identity(config: &StaticConfig, disk: &dyn Disk) -> Result<Identity, StartupE
         match MetaProperties::read(disk, Path::new(path)) {
             Ok(Some(meta)) => found.push((path, meta)),
             Ok(None) => unformatted.push(path),
+            // A disk that does not answer takes its partitions with it, not the node.
+            Err(e) if e.kind() != std::io::ErrorKind::InvalidData && *path != config.metadata_log_dir => {
+                tracing::error!(path, error = %e, "the log directory cannot be read; it is offline");
+            }
             Err(e) => return Err(StartupError(format!("{path}/meta.properties: {e}"))),
         }
     }
@@ -244,10 +251,15 @@ fn identity(config: &StaticConfig, disk: &dyn Disk) -> Result<Identity, StartupE
     for path in unformatted {
         // A directory that is new beside formatted ones becomes one of this node.
         let meta = MetaProperties::new(cluster_id.clone(), config.node_id, random_uuid());
-        disk.create_dir_all(Path::new(path))
-            .and_then(|()| meta.write(disk, Path::new(path), wall_clock_ms()))
-            .map_err(|e| StartupError(format!("{path}: {e}")))?;
-        found.push((path, meta));
+        let written = disk
+            .create_dir_all(Path::new(path))
+            .and_then(|()| meta.write(disk, Path::new(path), wall_clock_ms()));
+        match written {
+            Ok(()) => found.push((path, meta)),
+            Err(e) => {
+                tracing::error!(path, error = %e, "the log directory cannot be formatted; it is offline")
+            }
+        }
     }
     let mut metadata_directory = Uuid::ZERO;
     let mut log_directories = Vec::new();
@@ -463,6 +475,8 @@ fn make_broker(
         ),
         telemetry: Telemetry::default(),
         cleaner: Default::default(),
+        mover: Default::default(),
+        directories_changed: Default::default(),
         metrics,
         state: AtomicU8::new(BrokerState::Starting as u8),
         broker_epoch: AtomicI64::new(-1),
@@ -479,6 +493,7 @@ fn spawn_maintenance(broker: &Arc<Broker>, log_dirs: &Arc<LogDirs>) {
     let log_dirs = Arc::clone(log_dirs);
     let spawned = std::thread::Builder::new().name("maintenance".into()).spawn(move || {
         let (mut checkpointed, mut retained) = (Instant::now(), Instant::now());
+        let mut first_retention = true;
         loop {
             std::thread::sleep(MAINTENANCE);
             let Some(b) = broker.upgrade() else { return };
@@ -488,14 +503,25 @@ fn spawn_maintenance(broker: &Arc<Broker>, log_dirs: &Arc<LogDirs>) {
             let now_ms = wall_clock_ms();
             log_dirs.maintain(now_ms);
             let config = b.config.load();
+            if let Some(reason) = fatal_failure(&b.static_config, &log_dirs) {
+                tracing::error!("{reason}");
+                std::process::exit(1);
+            }
+            let settings = directories::settings(&config);
+            if settings != log_dirs.settings() {
+                log_dirs.update_settings(settings);
+                b.directories_changed.notify_one();
+            }
             b.cleaner.apply(&config, &log_dirs);
             let checkpoint = config.get_int("log.flush.offset.checkpoint.interval.ms").max(1000) as u64;
             if checkpointed.elapsed() >= Duration::from_millis(checkpoint) {
                 checkpointed = Instant::now();
                 log_dirs.checkpoint();
             }
-            let retention = config.get_long("log.retention.check.interval.ms").max(1000) as u64;
-            if retained.elapsed() >= Duration::from_millis(retention) {
+            let key =
+                if first_retention { "log.initial.task.delay.ms" } else { "log.retention.check.interval.ms" };
+            if retained.elapsed() >= Duration::from_millis(config.get_long(key).max(1) as u64) {
+                first_retention = false;
                 retained = Instant::now();
                 let deleted = log_dirs.delete_old_segments(now_ms);
                 if deleted > 0 {

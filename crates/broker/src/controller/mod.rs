@@ -12,7 +12,7 @@ mod remote;
 mod service;
 
 pub use node::{ControllerNode, NodeOptions};
-pub use publisher::MetadataPublisher;
+pub use publisher::{MetadataPublisher, elections};
 pub use remote::RemoteController;
 pub use service::ControllerService;
 

@@ -1,24 +1,18 @@
 //! Brings committed metadata to the broker: partitions, coordinators, configuration, then the image that requests see.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use arc_swap::ArcSwap;
 use ottla_coordinator::TopicChanges;
 use ottla_metadata::config::StaticConfig;
 use ottla_metadata::image::{ConfigResource, MetadataChanges, MetadataImage, ResourceKind};
-use ottla_protocol::ApiKey;
-use ottla_protocol::messages::assign_replicas_to_dirs_request::{DirectoryData, PartitionData, TopicData};
-use ottla_protocol::messages::{AssignReplicasToDirsRequest, AssignReplicasToDirsResponse};
-use ottla_protocol::types::Uuid;
 use tokio::sync::watch;
 
 use super::node::QuorumView;
+use crate::directories;
 use crate::partitions::Applied;
 use crate::state::Broker;
 use crate::topics::{CONSUMER_OFFSETS, TRANSACTION_STATE};
-
-const ASSIGN_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(30);
 
 /// Applies images in order; one per broker.
 pub struct MetadataPublisher {
@@ -68,7 +62,7 @@ impl MetadataPublisher {
         self.applied = Arc::clone(&image);
         b.image.store(Arc::clone(&image));
         b.applied_offset.send_replace(image.provenance.last_offset);
-        self.elections(&applied);
+        elections(b, &applied);
         let topics = TopicChanges {
             created: !changes.topics_created.is_empty(),
             changed: changes.topics_changed.iter().map(|c| c.new.name.clone()).collect(),
@@ -77,7 +71,8 @@ impl MetadataPublisher {
         let group_configs = brokers_changed || changes.configs.iter().any(|r| r.kind == ResourceKind::GROUP);
         b.groups.on_metadata(b, &topics, group_configs);
         if !applied.placed.is_empty() {
-            self.report_directories(applied.placed);
+            let b = Arc::clone(b);
+            tokio::spawn(async move { directories::report(&b, applied.placed).await });
         }
     }
 
@@ -90,63 +85,22 @@ impl MetadataPublisher {
                 .with_dynamic(all.iter().map(|(k, v)| (&**k, &**v)), own.iter().map(|(k, v)| (&**k, &**v))),
         )
     }
+}
 
-    fn elections(&self, applied: &Applied) {
-        let b = &self.broker;
-        for partition in &applied.resigned {
-            match &*partition.topic {
-                CONSUMER_OFFSETS => b.groups.on_resigned(partition.index),
-                TRANSACTION_STATE => b.transactions.on_resigned(partition.index),
-                _ => {}
-            }
-        }
-        for partition in &applied.elected {
-            match &*partition.topic {
-                CONSUMER_OFFSETS => b.groups.on_elected(b, Arc::clone(partition)),
-                TRANSACTION_STATE => b.transactions.on_elected(b, Arc::clone(partition)),
-                _ => {}
-            }
+/// Lets the coordinators follow where their partitions are led.
+pub fn elections(b: &Arc<Broker>, applied: &Applied) {
+    for partition in &applied.resigned {
+        match &*partition.topic {
+            CONSUMER_OFFSETS => b.groups.on_resigned(partition.index),
+            TRANSACTION_STATE => b.transactions.on_resigned(partition.index),
+            _ => {}
         }
     }
-
-    /// Tells the controller which directory took a new replica (KIP-858).
-    fn report_directories(&self, placed: Vec<(Uuid, i32, Uuid)>) {
-        let mut request = AssignReplicasToDirsRequest {
-            broker_id: self.broker.node_id,
-            broker_epoch: self.broker.broker_epoch.load(Ordering::Acquire),
-            ..Default::default()
-        };
-        for (topic_id, partition, dir) in placed {
-            let at = match request.directories.iter().position(|d| d.id == dir) {
-                Some(at) => at,
-                None => {
-                    request.directories.push(DirectoryData { id: dir, ..Default::default() });
-                    request.directories.len() - 1
-                }
-            };
-            let topics = &mut request.directories[at].topics;
-            let partition = PartitionData { partition_index: partition, ..Default::default() };
-            match topics.iter_mut().find(|t| t.topic_id == topic_id) {
-                Some(topic) => topic.partitions.push(partition),
-                None => {
-                    topics.push(TopicData { topic_id, partitions: vec![partition], ..Default::default() });
-                }
-            }
+    for partition in &applied.elected {
+        match &*partition.topic {
+            CONSUMER_OFFSETS => b.groups.on_elected(b, Arc::clone(partition)),
+            TRANSACTION_STATE => b.transactions.on_elected(b, Arc::clone(partition)),
+            _ => {}
         }
-        let broker = Arc::clone(&self.broker);
-        tokio::spawn(async move {
-            let answer: Result<AssignReplicasToDirsResponse, _> =
-                broker.controller.call(ApiKey::AssignReplicasToDirs, 0, &request, ASSIGN_TIMEOUT).await;
-            match answer {
-                Ok(response) if response.error_code == 0 => {}
-                Ok(response) => tracing::warn!(
-                    code = response.error_code,
-                    "the controller did not take the directories of new replicas"
-                ),
-                Err(error) => {
-                    tracing::warn!(%error, "cannot tell the controller the directories of new replicas")
-                }
-            }
-        });
     }
 }

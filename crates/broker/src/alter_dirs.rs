@@ -6,7 +6,6 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use ottla_storage::cleaner::Throttle;
 use ottla_storage::{Log, LogError, TopicPartition};
 
 use crate::directories;
@@ -17,8 +16,8 @@ const STACK_BYTES: usize = 512 * 1024;
 const CHUNK_BYTES: usize = 1 << 20;
 /// Pause when every move waits for something. Source: Kafka `replica.fetch.backoff.ms`.
 const PAUSE: Duration = Duration::from_millis(100);
-/// The longest sleep for the sake of the rate before the configuration is looked at again.
-const LONGEST_NAP: Duration = Duration::from_secs(1);
+/// How far the thread may fall behind its rate and make up for it.
+const BURST: Duration = Duration::from_secs(1);
 
 /// Whether the thread runs. It ends when nothing is left to move.
 #[derive(Debug, Default)]
@@ -62,23 +61,27 @@ struct Mover {
 
 impl Mover {
     fn run(mut self) {
-        let began = Instant::now();
-        let mut throttle = Throttle::new(f64::MAX, 0);
+        // When what was copied so far was due at the rate.
+        let mut due = Instant::now();
         while let Some(broker) = self.broker.upgrade() {
             self.pause_cleaning(&broker);
             if broker.mover.may_end(&broker) {
                 return;
             }
             let rate = broker.config.load().get_long("replica.alter.log.dirs.io.max.bytes.per.second");
-            throttle.set_rate(if rate == i64::MAX { f64::MAX } else { rate.max(0) as f64 });
             let mut advanced = false;
+            if due > Instant::now() {
+                drop(broker);
+                std::thread::sleep(PAUSE.min(due.saturating_duration_since(Instant::now())));
+                continue;
+            }
             for future in broker.partitions.log_dirs().futures() {
                 match self.step(&broker, &future) {
                     Ok(bytes) => {
                         advanced |= bytes > 0;
-                        let now_ns = began.elapsed().as_nanos() as u64;
-                        let nap = Duration::from_nanos(throttle.observe(bytes as f64, now_ns));
-                        std::thread::sleep(nap.min(LONGEST_NAP));
+                        let seconds = (bytes as f64 / rate.max(1) as f64).min(86_400.0);
+                        let earliest = Instant::now().checked_sub(BURST).unwrap_or(due);
+                        due = due.max(earliest) + Duration::from_secs_f64(seconds);
                     }
                     Err(LogError::DirOffline { .. } | LogError::Closed { .. }) => {}
                     Err(error) => {

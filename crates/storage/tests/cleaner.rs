@@ -1,5 +1,6 @@
 //! Compaction of a log: what stays, what goes and when, against a model and by example.
 
+mod support;
 mod workload;
 
 use ottla_protocol::compression::{Codec, Compression};
@@ -399,6 +400,41 @@ fn random_loads_keep_the_last_value_of_each_key() {
                 };
                 assert_eq!(sequences(&node.log().producer_entries()), sequences(&producers), "seed {seed}");
             }
+        }
+    }
+}
+
+#[test]
+fn logs_that_kafka_wrote_and_compacted_are_compacted_further() {
+    for name in ["compact-kill", "compact-clean", "txn-clean", "groups-kill"] {
+        let fixture = support::Fixture::open(name);
+        let dirs = fixture.load();
+        let clock = workload::Clock(std::sync::atomic::AtomicI64::new(1_795_330_000_000));
+        let mut cleaner = ottla_storage::cleaner::Cleaner::new(&workload::cleaner_config(), 9);
+        let mut views = Vec::new();
+        for (log, expected) in fixture.partitions(&dirs) {
+            log.update_high_watermark(expected["highWatermark"].as_i64().expect("a number"));
+            let config = log.config();
+            if !config.cleanup_policy.compact {
+                continue;
+            }
+            log.update_config(LogConfig { min_cleanable_dirty_ratio: 0.0, ..(*config).clone() });
+            if log.log_end_offset() == log.high_watermark() {
+                log.roll(START_MS).expect("rolls");
+                log.update_high_watermark(log.log_end_offset());
+            }
+            views.push((std::sync::Arc::clone(&log), committed_view(&log), log.segment_sizes()));
+        }
+        let mut cleaned = 0;
+        while let (Some(cleaning), _) = dirs.clean_filthiest(&mut cleaner, &clock) {
+            cleaning.result.unwrap_or_else(|error| panic!("{name} {}: {error}", cleaning.partition));
+            cleaned += 1;
+        }
+        assert!(cleaned > 0 || views.is_empty(), "{name}");
+        for (log, view, sizes) in views {
+            assert_eq!(committed_view(&log), view, "{name} {}", log.partition());
+            let bytes = |sizes: &[(i64, u64)]| sizes.iter().map(|(_, bytes)| bytes).sum::<u64>();
+            assert!(bytes(&log.segment_sizes()) <= bytes(&sizes) + 200, "{name} {}", log.partition());
         }
     }
 }

@@ -124,8 +124,17 @@ pub async fn report(b: &Arc<Broker>, placed: Vec<Placement>) -> bool {
     }
 }
 
-/// The settings of logs that are no topic's.
-pub fn settings(config: &StaticConfig) -> LogDirsSettings {
+/// Puts the settings of logs in force that are no topic's, and lets the controller know what is cordoned.
+pub fn apply_settings(b: &Broker, config: &StaticConfig) {
+    let settings = settings(config);
+    let log_dirs = b.partitions.log_dirs();
+    if settings != log_dirs.settings() {
+        log_dirs.update_settings(settings);
+        b.directories_changed.notify_one();
+    }
+}
+
+fn settings(config: &StaticConfig) -> LogDirsSettings {
     let cordoned = config.get_list("cordoned.log.dirs");
     LogDirsSettings {
         file_delete_delay_ms: config.get_long("log.segment.delete.delay.ms"),

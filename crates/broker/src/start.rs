@@ -507,11 +507,6 @@ fn spawn_maintenance(broker: &Arc<Broker>, log_dirs: &Arc<LogDirs>) {
                 tracing::error!("{reason}");
                 std::process::exit(1);
             }
-            let settings = directories::settings(&config);
-            if settings != log_dirs.settings() {
-                log_dirs.update_settings(settings);
-                b.directories_changed.notify_one();
-            }
             b.cleaner.apply(&config, &log_dirs);
             let checkpoint = config.get_int("log.flush.offset.checkpoint.interval.ms").max(1000) as u64;
             if checkpointed.elapsed() >= Duration::from_millis(checkpoint) {

@@ -438,3 +438,103 @@ fn logs_that_kafka_wrote_and_compacted_are_compacted_further() {
         }
     }
 }
+
+/// A message of magic 1.
+fn legacy(offset: i64, timestamp: i64, key: &[u8], value: Option<&[u8]>) -> Vec<u8> {
+    let mut body = vec![1u8, 0];
+    body.extend(timestamp.to_be_bytes());
+    body.extend((key.len() as i32).to_be_bytes());
+    body.extend(key);
+    body.extend(value.map_or(-1, |value| value.len() as i32).to_be_bytes());
+    body.extend(value.unwrap_or_default());
+    let mut message = offset.to_be_bytes().to_vec();
+    message.extend((body.len() as i32 + 4).to_be_bytes());
+    message.extend(ottla_protocol::records::crc32(&body).to_be_bytes());
+    message.extend(body);
+    message
+}
+
+#[test]
+fn messages_of_old_formats_are_converted() {
+    let folder = tempfile::tempdir().expect("a directory");
+    let dir = folder.path().join("t-0");
+    std::fs::create_dir_all(&dir).expect("makes");
+    let mut bytes = Vec::new();
+    for (offset, key, value) in
+        [(3, "a", Some("1")), (4, "b", None), (6, "a", Some("2")), (7, "c", Some("3"))]
+    {
+        bytes.extend(legacy(offset, START_MS + offset, key.as_bytes(), value.map(str::as_bytes)));
+    }
+    std::fs::write(dir.join("00000000000000000000.log"), bytes).expect("writes");
+    let mut node = node(&folder, compacted());
+    let log = node.log();
+    log.update_high_watermark(log.log_end_offset());
+    node.clean_all();
+    let expected = [
+        (4, "b".to_owned(), None),
+        (6, "a".to_owned(), Some("2".to_owned())),
+        (7, "c".to_owned(), Some("3".to_owned())),
+    ];
+    assert_eq!(values(&node), expected);
+    let timestamps: Vec<i64> = all_records(&log).iter().map(|found| found.timestamp - START_MS).collect();
+    assert_eq!(timestamps, [4, 6, 7]);
+    assert_eq!(batches(&log), [(4, 4, 1, false), (6, 6, 1, false), (7, 7, 1, false)], "now with counts");
+    node.pass(1001);
+    node.put("c", Some("4"));
+    node.clean_all();
+    assert_eq!(values(&node).len(), 2, "the tombstone had its horizon");
+}
+
+#[test]
+fn timestamps_sequences_headers_and_codecs_stay_as_they_are() {
+    use ottla_protocol::records::{BatchBuilder, BatchIter, Header, Scratch, TimestampType};
+    for codec in Codec::ALL {
+        for timestamp_type in [TimestampType::CreateTime, TimestampType::LogAppendTime] {
+            let folder = tempfile::tempdir().expect("a directory");
+            let config = LogConfig { message_timestamp_type: timestamp_type, ..compacted() };
+            let mut node = node(&folder, config);
+            let mut builder = BatchBuilder::new(BatchOptions {
+                compression: Compression::of(codec),
+                producer_id: 4,
+                producer_epoch: 2,
+                base_sequence: 0,
+                ..BatchOptions::default()
+            });
+            let headers = [Header { key: b"h", value: Some(b"x") }, Header { key: b"h", value: None }];
+            for (index, key) in ["a", "b", "a", "c", "d"].iter().enumerate() {
+                let value = (*key != "c").then_some(&b"value"[..]);
+                builder.append(START_MS - 50 + index as i64, Some(key.as_bytes()), value, headers);
+            }
+            let mut bytes = builder.build().expect("builds").to_vec();
+            node.append(&mut bytes).expect("appends");
+            node.put("d", Some("later"));
+            node.clean_all();
+            let log = node.log();
+            let read = log.read(0, 4096, ottla_storage::log::FetchIsolation::LogEnd, true).expect("reads");
+            let bytes = read.slice.to_vec().expect("bytes");
+            let batch = BatchIter::new(&bytes).next().expect("a batch").expect("a batch");
+            let header = *batch.header();
+            assert_eq!(header.codec().expect("a codec"), codec);
+            assert_eq!((header.base_offset, header.last_offset(), header.records_count), (0, 4, 3));
+            assert_eq!((header.producer_id, header.producer_epoch, header.base_sequence), (4, 2, 0));
+            assert_eq!(header.last_sequence(), 4, "the sequence of the record that is gone");
+            assert_eq!(header.timestamp_type(), timestamp_type);
+            assert_eq!(header.delete_horizon_ms(), Some(node.now() + 1000), "it has a tombstone");
+            let mut scratch = Scratch::default();
+            let found: Vec<_> = batch
+                .records(&mut scratch)
+                .expect("records")
+                .map(|record| {
+                    let record = record.expect("a record");
+                    assert_eq!(record.headers.iter().collect::<Vec<_>>(), headers);
+                    (record.offset, record.sequence, record.timestamp - START_MS)
+                })
+                .collect();
+            let expected = match timestamp_type {
+                TimestampType::LogAppendTime => [(1, 1, 0), (2, 2, 0), (3, 3, 0)],
+                _ => [(1, 1, -49), (2, 2, -48), (3, 3, -47)],
+            };
+            assert_eq!(found, expected, "{codec} {timestamp_type:?}");
+        }
+    }
+}

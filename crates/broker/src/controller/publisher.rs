@@ -33,6 +33,7 @@ impl MetadataPublisher {
     /// Lets logs that are opened before the first image is applied have its settings.
     pub fn prepare(&self, image: &Arc<MetadataImage>) {
         let config = self.dynamic_config(image);
+        directories::apply_settings(&self.broker, &config);
         self.broker.config.store(Arc::clone(&config));
         self.topic_settings.store(Arc::new((config, Arc::clone(image))));
     }
@@ -56,6 +57,7 @@ impl MetadataPublisher {
         let config = if brokers_changed { self.dynamic_config(&image) } else { b.config.load_full() };
         self.topic_settings.store(Arc::new((Arc::clone(&config), Arc::clone(&image))));
         if brokers_changed {
+            directories::apply_settings(b, &config);
             b.config.store(config);
         }
         let applied = b.partitions.apply(&image, &changes);

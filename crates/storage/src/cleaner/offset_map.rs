@@ -41,7 +41,7 @@ impl OffsetMap {
     /// Empties the map and makes room for `expected` keys, as far as its memory goes. Pages of the table are taken from
     /// the system when they are first written to.
     pub fn reset(&mut self, expected: u64) {
-        let wanted = (expected as f64 / self.load_factor) as u64 + 1;
+        let wanted = ((expected as f64 / self.load_factor) as u64).saturating_add(1);
         let slots = wanted.clamp(MIN_SLOTS, self.max_slots) as usize;
         self.table = Vec::new();
         self.table = vec![[0; 3]; slots];

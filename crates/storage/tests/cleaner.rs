@@ -132,7 +132,7 @@ fn an_aborted_transaction_leaves_its_marker_for_a_while_and_its_producers_last_b
     node.pass(1001);
     node.put("b", Some("2"));
     node.clean_all();
-    assert!(batches(&log).iter().any(|batch| *batch == (0, 1, 0, false)));
+    assert!(batches(&log).contains(&(0, 1, 0, false)));
     assert_eq!(log.producer_entries()[0].last_sequence(), 1);
     drop(log);
     drop(node);

@@ -102,7 +102,9 @@ pub(crate) fn cleanable_offsets(
     let checkpoint = last_clean_offset.unwrap_or(log_start_offset);
     let config = log.config();
     let valid = (log_start_offset..=log.log_end_offset()).contains(&checkpoint);
-    if !valid && !(config.cleanup_policy.delete && checkpoint < log_start_offset) {
+    // Retention that takes what was compacted is no surprise.
+    let expected = config.cleanup_policy.delete && checkpoint < log_start_offset;
+    if !valid && !expected {
         tracing::warn!(
             partition = %log.partition(),
             checkpoint,

@@ -38,10 +38,10 @@ impl CleanError {
     pub(crate) fn is_uncleanable(&self) -> bool {
         match self {
             CleanError::Corrupt { .. } => true,
-            CleanError::Log(error) => match error {
-                LogError::Storage { .. } | LogError::DirOffline { .. } | LogError::Closed { .. } => false,
-                _ => true,
-            },
+            CleanError::Log(error) => !matches!(
+                error,
+                LogError::Storage { .. } | LogError::DirOffline { .. } | LogError::Closed { .. }
+            ),
             CleanError::Aborted | CleanError::Stopped => false,
         }
     }

@@ -52,7 +52,15 @@ impl Log {
         }
         if config.retention_ms >= 0 {
             deleted += self.delete_matching(SegmentDeletion::RetentionMs, now_ms, |log, segment, _| {
-                Ok(now_ms.saturating_sub(segment.largest_timestamp(&*log.disk)?) > config.retention_ms)
+                let largest = segment.largest_timestamp(&*log.disk)?;
+                if now_ms < largest {
+                    tracing::warn!(
+                        partition = %log.partition,
+                        segment = segment.base_offset(),
+                        "contains future timestamp(s), making it ineligible to be deleted"
+                    );
+                }
+                Ok(now_ms.saturating_sub(largest) > config.retention_ms)
             })?;
         }
         Ok(deleted)

@@ -171,6 +171,7 @@ fn markers_of_committed_transactions_go_after_their_data() {
     assert_eq!(batches(&node.log()), [(1, 1, 1, true), (2, 2, 0, false), (3, 3, 1, true), (4, 4, 1, false)]);
     node.put("a", Some("2"));
     node.clean_all();
+    assert!(batches(&node.log()).contains(&(1, 1, 1, true)), "the horizon only starts now");
     node.pass(1001);
     node.put("a", Some("3"));
     node.clean_all();

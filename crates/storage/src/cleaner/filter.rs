@@ -40,6 +40,15 @@ pub(super) struct Buffers {
     records: Vec<u8>,
 }
 
+impl Buffers {
+    /// Gives back what a large batch has taken.
+    pub(super) fn trim(&mut self, keep_bytes: usize) {
+        if self.records.capacity() > keep_bytes {
+            self.records = Vec::new();
+        }
+    }
+}
+
 /// What a pass over the records of a batch found.
 #[derive(Debug, Clone, Copy)]
 struct Pass {

@@ -23,6 +23,8 @@ use crate::segment::names::CLEANED_SUFFIX;
 
 /// The smallest piece that is read or written at once.
 const MIN_IO_BYTES: usize = 4096;
+/// A buffer larger than this is given back after a cleaning.
+const BUFFER_KEEP_BYTES: usize = 1 << 20;
 
 /// What a cleaner thread keeps from one cleaning to the next.
 #[derive(Debug)]
@@ -117,6 +119,7 @@ impl Cleaner {
         }
         let result = self.clean_in(&run, &segments, target, &mut stats);
         self.map.release();
+        self.buffers.trim(BUFFER_KEEP_BYTES);
         stats.end_ms = control.now_ms();
         Ok((result?, stats))
     }

@@ -57,6 +57,8 @@ pub struct TransactionIndex {
 struct Inner {
     loaded: Option<Vec<AbortedTxn>>,
     file: Option<Arc<dyn DiskFile>>,
+    /// The file no longer belongs to these entries: only memory counts from now on.
+    detached: bool,
 }
 
 impl TransactionIndex {
@@ -173,6 +175,19 @@ impl TransactionIndex {
 
     pub(crate) fn close(&self) {
         let mut inner = self.inner.write().unwrap_or_else(|poisoned| poisoned.into_inner());
-        *inner = Inner::default();
+        inner.file = None;
+        if !inner.detached {
+            inner.loaded = None;
+        }
+    }
+
+    /// Reads the entries into memory for good: the file is about to go or to be another segment's, and readers may
+    /// still hold this one.
+    pub(crate) fn detach(&self) -> io::Result<()> {
+        let mut inner = self.inner.write().unwrap_or_else(|poisoned| poisoned.into_inner());
+        self.load(&mut inner)?;
+        inner.file = None;
+        inner.detached = true;
+        Ok(())
     }
 }

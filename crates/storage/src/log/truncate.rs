@@ -23,12 +23,14 @@ impl Log {
             });
         }
         let error = |error| self.storage_error("Error while truncating log", error);
+        let _structure = self.structure();
         let mut writer = self.writer();
         if offset >= self.log_end_offset() {
             // An epoch can be noted at the end without a record of it.
             self.epochs_mut().truncate_from_end(self.log_end_offset()).map_err(error)?;
             return Ok(false);
         }
+        self.truncations.fetch_add(1, Ordering::AcqRel);
         let segments = self.segments.load_full();
         if segments.first().is_some_and(|first| first.base_offset() > offset) {
             self.truncate_fully_locked(&mut writer, offset, None, now_ms)?;
@@ -79,6 +81,8 @@ impl Log {
         now_ms: i64,
     ) -> Result<(), LogError> {
         self.check_open()?;
+        let _structure = self.structure();
+        self.truncations.fetch_add(1, Ordering::AcqRel);
         let mut writer = self.writer();
         self.truncate_fully_locked(&mut writer, offset, log_start_offset, now_ms)
     }

@@ -14,13 +14,14 @@ use ottla_protocol::types::Uuid;
 use ottla_protocol::{ApiKey, ErrorCode};
 
 use crate::controller::{ControllerNode, MetadataPublisher};
+use crate::directories;
 use crate::listener_info::reachable;
 use crate::partitions::log_config;
 use crate::state::{Broker, BrokerState, random_uuid, wall_clock_ms};
 
 /// Newest versions that this broker speaks with its controller.
 const REGISTRATION_VERSION: i16 = 4;
-const HEARTBEAT_VERSION: i16 = 1;
+const HEARTBEAT_VERSION: i16 = 2;
 /// Pause between attempts while the controller is not there or has not caught up.
 const RETRY: Duration = Duration::from_millis(20);
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
@@ -151,12 +152,18 @@ async fn heartbeat(
     want_shut_down: bool,
 ) -> Result<BrokerHeartbeatResponse, String> {
     let dirs = broker.partitions.dirs();
+    let image = broker.image.load();
+    let cordoned = image
+        .metadata_version()
+        .is_cordoned_log_dirs_supported()
+        .then(|| directories::cordoned_ids(broker.partitions.log_dirs()));
     let request = BrokerHeartbeatRequest {
         broker_id: broker.node_id,
         broker_epoch: broker.broker_epoch.load(Ordering::Acquire),
         current_metadata_offset: broker.image.load().provenance.last_offset,
         want_fence,
         want_shut_down,
+        cordoned_log_dirs: cordoned,
         offline_log_dirs: dirs.iter().filter(|d| d.offline).filter_map(|d| d.directory_id).collect(),
         ..Default::default()
     };
@@ -191,8 +198,10 @@ async fn keep_alive(broker: Weak<Broker>, incarnation: Uuid, directories: Vec<Uu
             }
             Err(error) => tracing::warn!(%error, "the controller did not take the heartbeat"),
         }
-        drop(b);
-        tokio::time::sleep(Duration::from_millis(interval)).await;
+        tokio::select! {
+            () = tokio::time::sleep(Duration::from_millis(interval)) => {}
+            () = b.directories_changed.notified() => {}
+        }
     }
 }
 

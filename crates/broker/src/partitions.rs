@@ -14,7 +14,7 @@ use ottla_protocol::compression::Codec;
 use ottla_protocol::records::TimestampType;
 use ottla_protocol::types::{Str, Uuid};
 use ottla_storage::dirs::{LogDirInfo, LogDirs};
-use ottla_storage::{CleanupPolicy, CompressionType, LogConfig, TopicPartition};
+use ottla_storage::{CleanupPolicy, CompressionType, LogConfig, LogError, TopicPartition};
 
 use crate::partition::Partition;
 use crate::state::wall_clock_ms;
@@ -246,6 +246,36 @@ impl Partitions {
                 tracing::error!(partition = %name, %error, "cannot delete the log of a partition");
             }
         }
+    }
+
+    /// Lets the copy of a partition that has caught up take the place of the original, which nobody appends to from then
+    /// on. None when it has not caught up.
+    ///
+    /// # Errors
+    /// The disk.
+    pub fn finish_move(&self, topic_id: &Uuid, name: &TopicPartition) -> Result<Option<Applied>, LogError> {
+        let _one = self.applying.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(promoted) = self.log_dirs.finish_move(name, wall_clock_ms())? else { return Ok(None) };
+        let mut applied = Applied::default();
+        let mut table: Table = (**self.table.load()).clone();
+        let key = (*topic_id, name.partition);
+        if let Some(old) = table.get(&key).cloned() {
+            let new = Arc::new(Partition::new(
+                old.topic.clone(),
+                *topic_id,
+                old.index,
+                promoted.new,
+                Arc::clone(&old.topic_metrics),
+                old.leader_epoch(),
+            ));
+            table.insert(key, Arc::clone(&new));
+            self.table.store(Arc::new(table));
+            // Whoever waits looks again, and finds the new one.
+            old.retire();
+            applied.resigned.push(old);
+            applied.elected.push(new);
+        }
+        Ok(Some(applied))
     }
 
     /// Paths of the directories that are online.

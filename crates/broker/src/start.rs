@@ -26,6 +26,7 @@ use crate::controller::{
     RemoteController,
 };
 use crate::coordinators::{GroupCoordinator, TransactionCoordinator};
+use crate::directories::{self, fatal_failure};
 use crate::fetch::FetchSessions;
 use crate::lifecycle;
 use crate::listener_info::reachable;
@@ -150,6 +151,8 @@ pub async fn run(
         }
         spawn_committers(&log_dirs);
         spawn_maintenance(&broker, &log_dirs);
+        directories::watch_failures(&broker);
+        broker.mover.wake(&broker);
         running = Some((broker, log_dirs));
     }
     on_started(&Started {
@@ -174,7 +177,10 @@ pub async fn run(
         broker.transactions.stop();
         broker.set_state(BrokerState::ShuttingDown);
         let epoch = broker.broker_epoch.load(Ordering::Acquire);
-        let closing = tokio::task::spawn_blocking(move || log_dirs.shutdown(wall_clock_ms(), epoch));
+        let closing = tokio::task::spawn_blocking(move || {
+            broker.cleaner.stop();
+            log_dirs.shutdown(wall_clock_ms(), epoch);
+        });
         let _ = closing.await;
     }
     for handle in &handles {
@@ -213,6 +219,10 @@ fn identity(config: &StaticConfig, disk: &dyn Disk) -> Result<Identity, StartupE
         match MetaProperties::read(disk, Path::new(path)) {
             Ok(Some(meta)) => found.push((path, meta)),
             Ok(None) => unformatted.push(path),
+            // A disk that does not answer takes its partitions with it, not the node.
+            Err(e) if e.kind() != std::io::ErrorKind::InvalidData && *path != config.metadata_log_dir => {
+                tracing::error!(path, error = %e, "the log directory cannot be read; it is offline");
+            }
             Err(e) => return Err(StartupError(format!("{path}/meta.properties: {e}"))),
         }
     }
@@ -255,10 +265,15 @@ fn identity(config: &StaticConfig, disk: &dyn Disk) -> Result<Identity, StartupE
     for path in unformatted {
         // A directory that is new beside formatted ones becomes one of this node.
         let meta = MetaProperties::new(cluster_id.clone(), config.node_id, random_uuid());
-        disk.create_dir_all(Path::new(path))
-            .and_then(|()| meta.write(disk, Path::new(path), wall_clock_ms()))
-            .map_err(|e| StartupError(format!("{path}: {e}")))?;
-        found.push((path, meta));
+        let written = disk
+            .create_dir_all(Path::new(path))
+            .and_then(|()| meta.write(disk, Path::new(path), wall_clock_ms()));
+        match written {
+            Ok(()) => found.push((path, meta)),
+            Err(e) => {
+                tracing::error!(path, error = %e, "the log directory cannot be formatted; it is offline")
+            }
+        }
     }
     let mut metadata_directory = Uuid::ZERO;
     let mut log_directories = Vec::new();
@@ -476,6 +491,9 @@ fn make_broker(
             config.get_int("max.incremental.fetch.session.cache.slots").max(0) as usize,
         ),
         telemetry: Telemetry::default(),
+        cleaner: Default::default(),
+        mover: Default::default(),
+        directories_changed: Default::default(),
         metrics,
         state: AtomicU8::new(BrokerState::Starting as u8),
         broker_epoch: AtomicI64::new(-1),
@@ -507,6 +525,7 @@ fn spawn_maintenance(broker: &Arc<Broker>, log_dirs: &Arc<LogDirs>) {
     let log_dirs = Arc::clone(log_dirs);
     let spawned = std::thread::Builder::new().name("maintenance".into()).spawn(move || {
         let (mut checkpointed, mut retained, mut expired) = (Instant::now(), Instant::now(), Instant::now());
+        let mut first_retention = true;
         loop {
             std::thread::sleep(MAINTENANCE);
             let Some(b) = broker.upgrade() else { return };
@@ -516,6 +535,11 @@ fn spawn_maintenance(broker: &Arc<Broker>, log_dirs: &Arc<LogDirs>) {
             let now_ms = wall_clock_ms();
             log_dirs.maintain(now_ms);
             let config = b.config.load();
+            if let Some(reason) = fatal_failure(&b.static_config, &log_dirs) {
+                tracing::error!("{reason}");
+                std::process::exit(1);
+            }
+            b.cleaner.apply(&config, &log_dirs);
             let checkpoint = config.get_int("log.flush.offset.checkpoint.interval.ms").max(1000) as u64;
             if checkpointed.elapsed() >= Duration::from_millis(checkpoint) {
                 checkpointed = Instant::now();
@@ -530,8 +554,10 @@ fn spawn_maintenance(broker: &Arc<Broker>, log_dirs: &Arc<LogDirs>) {
                     log.remove_expired_producers(now_ms);
                 }
             }
-            let retention = config.get_long("log.retention.check.interval.ms").max(1000) as u64;
-            if retained.elapsed() >= Duration::from_millis(retention) {
+            let key =
+                if first_retention { "log.initial.task.delay.ms" } else { "log.retention.check.interval.ms" };
+            if retained.elapsed() >= Duration::from_millis(config.get_long(key).max(1) as u64) {
+                first_retention = false;
                 retained = Instant::now();
                 let deleted = log_dirs.delete_old_segments(now_ms);
                 if deleted > 0 {

@@ -76,6 +76,10 @@ pub struct Broker {
     pub controller: ControllerAccess,
     pub fetch_sessions: FetchSessions,
     pub telemetry: Telemetry,
+    pub cleaner: crate::cleaner::LogCleaner,
+    pub mover: crate::alter_dirs::ReplicaMover,
+    /// A directory failed, or was cordoned: the controller is to know.
+    pub directories_changed: tokio::sync::Notify,
     pub metrics: Arc<Metrics>,
     pub state: AtomicU8,
     /// Epoch of the registration with the controller; -1 before it.
@@ -105,6 +109,12 @@ impl Broker {
 
     pub fn is_running(&self) -> bool {
         self.state.load(Ordering::Acquire) == BrokerState::Running as u8
+    }
+
+    /// Whether the broker is on its way out.
+    pub fn is_stopping(&self) -> bool {
+        let state = self.state.load(Ordering::Acquire);
+        state == BrokerState::PendingControlledShutdown as u8 || state == BrokerState::ShuttingDown as u8
     }
 
     pub fn bound_port(&self, listener: &str) -> Option<u16> {

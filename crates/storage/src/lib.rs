@@ -4,6 +4,7 @@
 //! - [`disk`]: the seam to the file system. Everything else takes an `Arc<dyn Disk>`; [`disk::OsDisk`] is the real one.
 //! - [`dirs::LogDirs`]: all log directories of a node. Opens them ([`dirs::LogDirs::open`]), loads and recovers their
 //!   logs ([`dirs::LogDirs::load_logs`]), finds, places and deletes partitions, writes the checkpoints.
+//! - Compaction: [`cleaner`], one log at a time.
 //! - [`log::Log`]: one partition. [`log::Log::append_as_leader`], [`log::Log::append_as_follower`],
 //!   [`log::Log::read`], lookups, truncation, deletion. `Arc<Log>` from any thread.
 //! - [`validation`]: what is checked of a batch before the append lock.
@@ -21,7 +22,9 @@
 //! No thread is started here. The node calls [`dirs::LogDirs::maintain`] every second or so (delayed deletion, syncing of
 //! closed segments, `flush.ms`, producer expiry), [`dirs::LogDirs::checkpoint`] every
 //! `log.flush.offset.checkpoint.interval.ms`, [`dirs::LogDirs::delete_old_segments`] every
-//! `log.retention.check.interval.ms`, and [`dirs::LogDirs::shutdown`] at the end.
+//! `log.retention.check.interval.ms`, [`dirs::LogDirs::clean_filthiest`] from its cleaner threads, and
+//! [`dirs::LogDirs::shutdown`] at the end. Whoever truncates a log that the directories hold does it with
+//! [`dirs::LogDirs::truncate_to`], which keeps the cleaner away.
 //!
 //! # Promises
 //! - An append is visible to readers only when all of it is in the file; a failed one leaves nothing behind.
@@ -29,6 +32,7 @@
 //! - A reader waits for no lock that is held while the disk works.
 
 pub mod checkpoint;
+pub mod cleaner;
 pub mod config;
 pub mod dirs;
 pub mod disk;

@@ -120,6 +120,16 @@ fn two_directories_of_one_broker() {
     check(&Fixture::open("jbod-kill"));
 }
 
+#[test]
+fn two_directories_after_a_clean_stop() {
+    check(&Fixture::open("jbod-clean"));
+}
+
+#[test]
+fn plain_topics_after_a_clean_stop() {
+    check(&Fixture::open("plain-clean"));
+}
+
 fn open_metadata_log(fixture: &Fixture, clean: bool) -> std::sync::Arc<Log> {
     let dir = fixture.dirs()[0].clone();
     let state = std::sync::Arc::new(ottla_storage::dirs::DirState::new(dir.clone()));

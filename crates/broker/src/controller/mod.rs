@@ -13,7 +13,7 @@ mod remote;
 mod service;
 
 pub use node::{ControllerNode, NodeOptions};
-pub use publisher::MetadataPublisher;
+pub use publisher::{MetadataPublisher, elections};
 pub use registration::keep_registered;
 pub use remote::RemoteController;
 pub use service::ControllerService;

@@ -8,18 +8,14 @@ use arc_swap::ArcSwap;
 use ottla_coordinator::TopicChanges;
 use ottla_metadata::config::StaticConfig;
 use ottla_metadata::image::{ConfigResource, MetadataChanges, MetadataImage, ResourceKind};
-use ottla_protocol::ApiKey;
-use ottla_protocol::messages::assign_replicas_to_dirs_request::{DirectoryData, PartitionData, TopicData};
-use ottla_protocol::messages::{AssignReplicasToDirsRequest, AssignReplicasToDirsResponse};
 use ottla_protocol::types::Uuid;
 use tokio::sync::watch;
 
 use super::node::QuorumView;
+use crate::directories;
 use crate::partitions::Applied;
 use crate::state::Broker;
 use crate::topics::{CONSUMER_OFFSETS, TRANSACTION_STATE};
-
-const ASSIGN_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Between two attempts to open logs that could not be opened.
 const OPEN_AGAIN: Duration = Duration::from_secs(1);
@@ -50,6 +46,7 @@ impl MetadataPublisher {
     /// Lets logs that are opened before the first image is applied have its settings.
     pub fn prepare(&self, image: &Arc<MetadataImage>) {
         let config = self.dynamic_config(image);
+        directories::apply_settings(&self.broker, &config);
         self.broker.config.store(Arc::clone(&config));
         self.topic_settings.store(Arc::new((config, Arc::clone(image))));
     }
@@ -84,10 +81,8 @@ impl MetadataPublisher {
     /// A full disk may have room again.
     fn open_again(&self) {
         let applied = self.broker.partitions.open_again(&self.applied);
-        self.elections(&applied);
-        if !applied.placed.is_empty() {
-            self.report_directories(applied.placed);
-        }
+        elections(&self.broker, &applied);
+        self.report(applied.placed);
     }
 
     /// Applies one image; nothing happens when it has been applied already.
@@ -101,13 +96,14 @@ impl MetadataPublisher {
         let config = if brokers_changed { self.dynamic_config(&image) } else { b.config.load_full() };
         self.topic_settings.store(Arc::new((Arc::clone(&config), Arc::clone(&image))));
         if brokers_changed {
+            directories::apply_settings(b, &config);
             b.config.store(config);
         }
         let applied = b.partitions.apply(&image, &changes);
         self.applied = Arc::clone(&image);
         b.image.store(Arc::clone(&image));
         b.applied_offset.send_replace(image.provenance.last_offset);
-        self.elections(&applied);
+        elections(b, &applied);
         let topics = TopicChanges {
             created: !changes.topics_created.is_empty(),
             changed: changes.topics_changed.iter().map(|c| c.new.name.clone()).collect(),
@@ -115,71 +111,36 @@ impl MetadataPublisher {
         };
         let group_configs = brokers_changed || changes.configs.iter().any(|r| r.kind == ResourceKind::GROUP);
         b.groups.on_metadata(b, &topics, group_configs);
-        if !applied.placed.is_empty() {
-            self.report_directories(applied.placed);
+        self.report(applied.placed);
+    }
+
+    /// Tells the controller which directories took new replicas (KIP-858).
+    fn report(&self, placed: Vec<(Uuid, i32, Uuid)>) {
+        if !placed.is_empty() {
+            let b = Arc::clone(&self.broker);
+            tokio::spawn(async move { directories::report(&b, placed).await });
         }
     }
 
     fn dynamic_config(&self, image: &MetadataImage) -> Arc<StaticConfig> {
         Arc::new(in_force(&self.broker.static_config, image, self.broker.node_id))
     }
+}
 
-    fn elections(&self, applied: &Applied) {
-        let b = &self.broker;
-        for partition in &applied.resigned {
-            match &*partition.topic {
-                CONSUMER_OFFSETS => b.groups.on_resigned(partition.index),
-                TRANSACTION_STATE => b.transactions.on_resigned(partition.index),
-                _ => {}
-            }
-        }
-        for partition in &applied.elected {
-            match &*partition.topic {
-                CONSUMER_OFFSETS => b.groups.on_elected(b, Arc::clone(partition)),
-                TRANSACTION_STATE => b.transactions.on_elected(b, Arc::clone(partition)),
-                _ => {}
-            }
+/// Lets the coordinators follow where their partitions are led.
+pub fn elections(b: &Arc<Broker>, applied: &Applied) {
+    for partition in &applied.resigned {
+        match &*partition.topic {
+            CONSUMER_OFFSETS => b.groups.on_resigned(partition.index),
+            TRANSACTION_STATE => b.transactions.on_resigned(partition.index),
+            _ => {}
         }
     }
-
-    /// Tells the controller which directory took a new replica (KIP-858).
-    fn report_directories(&self, placed: Vec<(Uuid, i32, Uuid)>) {
-        let mut request = AssignReplicasToDirsRequest {
-            broker_id: self.broker.node_id,
-            broker_epoch: self.broker.broker_epoch.load(Ordering::Acquire),
-            ..Default::default()
-        };
-        for (topic_id, partition, dir) in placed {
-            let at = match request.directories.iter().position(|d| d.id == dir) {
-                Some(at) => at,
-                None => {
-                    request.directories.push(DirectoryData { id: dir, ..Default::default() });
-                    request.directories.len() - 1
-                }
-            };
-            let topics = &mut request.directories[at].topics;
-            let partition = PartitionData { partition_index: partition, ..Default::default() };
-            match topics.iter_mut().find(|t| t.topic_id == topic_id) {
-                Some(topic) => topic.partitions.push(partition),
-                None => {
-                    topics.push(TopicData { topic_id, partitions: vec![partition], ..Default::default() });
-                }
-            }
+    for partition in &applied.elected {
+        match &*partition.topic {
+            CONSUMER_OFFSETS => b.groups.on_elected(b, Arc::clone(partition)),
+            TRANSACTION_STATE => b.transactions.on_elected(b, Arc::clone(partition)),
+            _ => {}
         }
-        let broker = Arc::clone(&self.broker);
-        tokio::spawn(async move {
-            let answer: Result<AssignReplicasToDirsResponse, _> =
-                broker.controller.call(ApiKey::AssignReplicasToDirs, 0, &request, ASSIGN_TIMEOUT).await;
-            match answer {
-                Ok(response) if response.error_code == 0 => {}
-                Ok(response) => tracing::warn!(
-                    code = response.error_code,
-                    "the controller did not take the directories of new replicas"
-                ),
-                Err(error) => {
-                    tracing::warn!(%error, "cannot tell the controller the directories of new replicas")
-                }
-            }
-        });
     }
 }

@@ -1,5 +1,6 @@
-//! AlterReplicaLogDirs: refuses what cannot be; a replica that lies where it is asked to lie has moved already. Source: KIP-113.
+//! AlterReplicaLogDirs: begins moves of replicas to other directories of this broker. Source: KIP-113, Kafka `ReplicaManager.alterReplicaLogDirs`.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use ottla_protocol::ErrorCode;
@@ -7,11 +8,12 @@ use ottla_protocol::messages::alter_replica_log_dirs_response::{
     AlterReplicaLogDirPartitionResult, AlterReplicaLogDirTopicResult,
 };
 use ottla_protocol::messages::{AlterReplicaLogDirsRequest, AlterReplicaLogDirsResponse};
-use ottla_protocol::types::Str;
+use ottla_storage::dirs::LogDirs;
+use ottla_storage::{LogError, TopicPartition};
 
 use super::now;
 use crate::request::{Answer, RequestContext};
-use crate::state::Broker;
+use crate::state::{Broker, wall_clock_ms};
 
 pub fn handle(
     b: &Arc<Broker>,
@@ -24,10 +26,13 @@ pub fn handle(
             let partitions = topic
                 .partitions
                 .iter()
-                .map(|index| AlterReplicaLogDirPartitionResult {
-                    partition_index: *index,
-                    error_code: check(b, &dir.path, &topic.name, *index).code(),
-                    ..Default::default()
+                .map(|index| {
+                    let partition = TopicPartition::new(&*topic.name, *index);
+                    AlterReplicaLogDirPartitionResult {
+                        partition_index: *index,
+                        error_code: alter(b, Path::new(&*dir.path), &partition).code(),
+                        ..Default::default()
+                    }
                 })
                 .collect::<Vec<_>>();
             match results.iter_mut().find(|r| r.topic_name == topic.name) {
@@ -40,23 +45,43 @@ pub fn handle(
             }
         }
     }
+    b.mover.wake(b);
     now(AlterReplicaLogDirsResponse { results, ..Default::default() })
 }
 
-fn check(b: &Broker, path: &Str, topic: &Str, index: i32) -> ErrorCode {
-    if !path.starts_with('/') {
-        return ErrorCode::LogDirNotFound;
+fn alter(b: &Arc<Broker>, path: &Path, partition: &TopicPartition) -> ErrorCode {
+    if !LogDirs::can_be_moved(partition) {
+        return ErrorCode::InvalidTopicException;
     }
-    let Some(dir) = b.partitions.dirs().into_iter().find(|d| d.path.display().to_string() == **path) else {
+    let log_dirs = b.partitions.log_dirs();
+    let dirs = log_dirs.dirs();
+    let Some(dir) = dirs.iter().find(|d| path.is_absolute() && d.path == path) else {
         return ErrorCode::LogDirNotFound;
     };
     if dir.offline {
         return ErrorCode::KafkaStorageError;
     }
-    match b.partitions.leader(&b.image.load(), topic, index) {
-        Err(_) => ErrorCode::ReplicaNotAvailable,
-        Ok(p) if p.log.dir_state().path() == dir.path => ErrorCode::None,
-        // Moving a replica needs a second copy that catches up, which this broker does not keep.
-        Ok(_) => ErrorCode::ReplicaNotAvailable,
+    if dir.cordoned {
+        return ErrorCode::InvalidReplicaAssignment;
+    }
+    let Some(log) = log_dirs.get(partition) else {
+        // Remembered for when the replica comes.
+        log_dirs.prefer(partition, path);
+        return ErrorCode::ReplicaNotAvailable;
+    };
+    if log.dir_state().is_offline() {
+        return ErrorCode::KafkaStorageError;
+    }
+    // With a directory that failed, another copy of the replica may be there.
+    if log.dir_state().path() != path && dirs.iter().any(|d| d.offline) {
+        return ErrorCode::KafkaStorageError;
+    }
+    match log_dirs.begin_move(partition, path, wall_clock_ms()) {
+        Ok(_) => ErrorCode::None,
+        Err(LogError::Closed { .. }) => ErrorCode::ReplicaNotAvailable,
+        Err(error) => {
+            tracing::warn!(%partition, dir = %path.display(), %error, "cannot move a replica");
+            error.error_code()
+        }
     }
 }

@@ -30,6 +30,7 @@ pub fn render(out: &mut Exposition, b: &Broker) {
     topics(out, b, &partitions);
     replicas(out, b, &partitions);
     logs(out, b, &partitions);
+    b.cleaner.render(out, b.partitions.log_dirs());
     let (sessions, session_partitions, evicted) = b.fetch_sessions.totals();
     out.gauge("kafka_server_fetchsessioncache_numincrementalfetchsessions", &[], sessions);
     out.gauge("kafka_server_fetchsessioncache_numincrementalfetchpartitionscached", &[], session_partitions);

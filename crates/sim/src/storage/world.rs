@@ -816,7 +816,7 @@ impl World {
         let offset = *self.rng.pick(&boundaries[from..]);
         self.tell(|| format!("{}: truncate to {offset} of {}", part.name, part.end));
         let Some(dirs) = &self.dirs else { return Ok(()) };
-        match dirs.truncate(log, offset, self.now_ms) {
+        match dirs.truncate_to(&part.name, offset, self.now_ms) {
             Ok(_) => {
                 if offset < part.end {
                     part.truncate(offset);
@@ -842,7 +842,7 @@ impl World {
         let offset = part.end + self.rng.between(0, 20) - self.rng.between(0, 5).min(part.end);
         self.tell(|| format!("{}: truncate fully to {offset} of {}", part.name, part.end));
         let Some(dirs) = &self.dirs else { return Ok(()) };
-        match dirs.truncate_fully_and_start_at(log, offset, None, self.now_ms) {
+        match dirs.truncate_fully_and_start_at(&part.name, offset, None, self.now_ms) {
             Ok(()) => {
                 part.batches.clear();
                 part.ghosts.clear();

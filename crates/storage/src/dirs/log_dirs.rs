@@ -12,11 +12,13 @@ use thiserror::Error;
 use super::clean_shutdown::CleanShutdown;
 use super::meta_properties::MetaProperties;
 use super::names::{DirKind, delete_dir_name, parse_dir_name, partition_dir_name, stray_dir_name};
+use super::settings::LogDirsSettings;
 use super::state::DirState;
 use super::{CLUSTER_METADATA_DIR, LOCK_FILE};
 use crate::checkpoint::{
     HIGH_WATERMARK_CHECKPOINT, LOG_START_OFFSET_CHECKPOINT, OffsetCheckpoint, RECOVERY_POINT_CHECKPOINT,
 };
+use crate::cleaner::CleanerManager;
 use crate::config::LogConfig;
 use crate::disk::{DirLock, Disk};
 use crate::error::LogError;
@@ -97,12 +99,12 @@ pub enum DirError {
 }
 
 #[derive(Debug)]
-struct LogDir {
-    state: Arc<DirState>,
+pub(super) struct LogDir {
+    pub(super) state: Arc<DirState>,
     meta: Option<MetaProperties>,
-    recovery_points: OffsetCheckpoint,
-    log_starts: OffsetCheckpoint,
-    high_watermarks: OffsetCheckpoint,
+    pub(super) recovery_points: OffsetCheckpoint,
+    pub(super) log_starts: OffsetCheckpoint,
+    pub(super) high_watermarks: OffsetCheckpoint,
     clean: Option<CleanShutdown>,
     /// High watermarks as they stood when the directory was opened.
     loaded_high_watermarks: BTreeMap<TopicPartition, i64>,
@@ -118,6 +120,8 @@ pub struct LogDirInfo {
     pub directory_id: Option<Uuid>,
     /// Whether it failed.
     pub offline: bool,
+    /// Whether it takes no new logs.
+    pub cordoned: bool,
     /// Bytes of its file system, where known.
     pub total_bytes: Option<u64>,
     /// Bytes that are free, where known.
@@ -133,13 +137,19 @@ struct PendingRemoval {
 /// Every log of a node.
 #[derive(Debug)]
 pub struct LogDirs {
-    disk: Arc<dyn Disk>,
-    options: LogDirsOptions,
-    dirs: Vec<LogDir>,
-    logs: RwLock<HashMap<TopicPartition, Arc<Log>>>,
+    pub(super) disk: Arc<dyn Disk>,
+    pub(super) options: LogDirsOptions,
+    pub(super) settings: RwLock<LogDirsSettings>,
+    pub(super) dirs: Vec<LogDir>,
+    pub(super) logs: RwLock<HashMap<TopicPartition, Arc<Log>>>,
+    /// Logs on their way to another directory. Taken after `logs` where both are.
+    pub(super) futures: RwLock<HashMap<TopicPartition, Arc<Log>>>,
+    /// Directories that partitions are wanted in that are not there yet.
+    pub(super) preferred: Mutex<HashMap<TopicPartition, PathBuf>>,
     pending: Mutex<Vec<PendingRemoval>>,
     /// Distinguishes directories that are deleted; from the caller's randomness.
     unique: Mutex<u128>,
+    pub(super) cleaner: CleanerManager,
 }
 
 impl LogDirs {
@@ -174,11 +184,16 @@ impl LogDirs {
             let names: Vec<String> = options.dirs.iter().map(|dir| dir.display().to_string()).collect();
             return Err(DirError::NoneOnline { dirs: names.join(", ") });
         }
+        let cleaner = CleanerManager::new(&disk, &options.dirs);
         Ok(LogDirs {
+            cleaner,
             disk,
+            settings: RwLock::new(LogDirsSettings::of(&options)),
             options,
             dirs,
             logs: RwLock::new(HashMap::new()),
+            futures: RwLock::new(HashMap::new()),
+            preferred: Mutex::new(HashMap::new()),
             pending: Mutex::new(Vec::new()),
             unique: Mutex::new(unique),
         })
@@ -196,7 +211,7 @@ impl LogDirs {
         Ok(true)
     }
 
-    fn random_id(&self) -> Uuid {
+    pub(super) fn random_id(&self) -> Uuid {
         let mut unique = self.unique.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         *unique = unique
             .wrapping_mul(0xda94_2042_e4dd_58b5)
@@ -251,27 +266,26 @@ impl LogDirs {
                 continue;
             }
             match parse_dir_name(&entry.name) {
-                Some((partition, DirKind::Log)) => jobs.push_back((partition, path.join(&entry.name))),
+                Some((partition, kind @ (DirKind::Log | DirKind::Future))) => {
+                    jobs.push_back((partition, kind, path.join(&entry.name)));
+                }
                 Some((_, DirKind::Delete)) => self.remove_later(path.join(&entry.name), now_ms),
-                Some((_, DirKind::Stray | DirKind::Future)) | None => {}
+                Some((_, DirKind::Stray)) | None => {}
             }
         }
         let jobs = Mutex::new(jobs);
         let work = || {
             loop {
                 let next = jobs.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).pop_front();
-                let Some((partition, dir_path)) = next else { return };
+                let Some((partition, kind, dir_path)) = next else { return };
                 let options = LogOptions {
-                    config: (self.options.topic_configs)(&partition.topic),
                     log_start_offset: log_starts.get(&partition).copied().unwrap_or(0),
                     recovery_point: recovery_points.get(&partition).copied().unwrap_or(0),
                     had_clean_shutdown: clean,
-                    producer_id_expiration_ms: self.options.producer_id_expiration_ms,
-                    transaction_verification: self.options.transaction_verification,
-                    ..LogOptions::new(partition, dir_path, now_ms)
+                    ..self.log_options(partition, dir_path, now_ms)
                 };
                 match Log::open(&self.disk, &dir.state, options) {
-                    Ok(log) => self.adopt(dir, log, is_stray),
+                    Ok(log) => self.adopt(dir, log, kind, is_stray),
                     Err(error) => tracing::error!(%error, "a log cannot be loaded"),
                 }
             }
@@ -292,21 +306,60 @@ impl LogDirs {
         }
     }
 
-    fn adopt(&self, dir: &LogDir, log: Arc<Log>, is_stray: &(dyn Fn(&Log) -> bool + Sync)) {
+    fn adopt(&self, dir: &LogDir, log: Arc<Log>, kind: DirKind, is_stray: &(dyn Fn(&Log) -> bool + Sync)) {
         if is_stray(&log) {
-            let name = stray_dir_name(log.partition(), self.random_id());
-            tracing::warn!(partition = %log.partition(), name, "a log that the cluster does not know");
-            if let Err(error) = log.rename_dir(dir.state.path().join(name)) {
-                tracing::error!(%error, "a stray log cannot be renamed");
-            }
+            tracing::warn!(partition = %log.partition(), "a log that the cluster does not know");
+            self.set_stray(&log);
             return;
         }
         let high_watermark = dir.loaded_high_watermarks.get(log.partition()).copied().unwrap_or(0);
         log.update_high_watermark(high_watermark);
         let partition = log.partition().clone();
-        let mut logs = self.logs.write().unwrap_or_else(|poisoned| poisoned.into_inner());
-        if let Some(other) = logs.insert(partition.clone(), log) {
-            tracing::error!(%partition, other = %other.dir().display(), "a partition is in two log directories");
+        let table = match kind {
+            DirKind::Future => &self.futures,
+            DirKind::Log | DirKind::Delete | DirKind::Stray => {
+                self.cleaner.check_loaded(&log);
+                &self.logs
+            }
+        };
+        let mut logs = table.write().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let loser = match logs.get(&partition) {
+            None => None,
+            // A move that was interrupted between its two renames: the copy has all that the original has, and may
+            // have been appended to since.
+            Some(other) if other.log_end_offset() >= log.log_end_offset() => Some(Arc::clone(&log)),
+            Some(other) => Some(Arc::clone(other)),
+        };
+        if loser.as_ref().is_none_or(|loser| !Arc::ptr_eq(loser, &log)) {
+            logs.insert(partition.clone(), log);
+        }
+        drop(logs);
+        if let Some(loser) = loser {
+            tracing::warn!(
+                %partition,
+                dir = %loser.dir().display(),
+                "a partition is in two log directories; the log that ends earlier is set aside"
+            );
+            self.set_stray(&loser);
+        }
+    }
+
+    /// Renames a log that nobody has a use for.
+    fn set_stray(&self, log: &Log) {
+        let name = stray_dir_name(log.partition(), self.random_id());
+        if let Err(error) = log.rename_dir(log.dir_state().path().join(name)) {
+            tracing::error!(%error, "a stray log cannot be renamed");
+        }
+    }
+
+    /// The options of a log that is opened in `dir`, with the settings in force.
+    pub(super) fn log_options(&self, partition: TopicPartition, dir: PathBuf, now_ms: i64) -> LogOptions {
+        let settings = self.settings();
+        LogOptions {
+            config: (self.options.topic_configs)(&partition.topic),
+            producer_id_expiration_ms: settings.producer_id_expiration_ms,
+            transaction_verification: settings.transaction_verification,
+            ..LogOptions::new(partition, dir, now_ms)
         }
     }
 
@@ -346,26 +399,70 @@ impl LogDirs {
         if let Some(log) = logs.get(partition) {
             return Ok(Arc::clone(log));
         }
-        let online = || self.dirs.iter().filter(|dir| !dir.state.is_offline());
-        let named = directory_id.and_then(|id| {
-            online().find(|dir| dir.meta.as_ref().and_then(|meta| meta.directory_id) == Some(id))
-        });
-        let count =
-            |dir: &LogDir| logs.values().filter(|log| Arc::ptr_eq(log.dir_state(), &dir.state)).count();
-        let Some(dir) = named.or_else(|| online().min_by_key(|dir| count(dir))) else {
-            let dir = self.options.dirs.first().cloned().unwrap_or_default();
-            return Err(LogError::DirOffline { dir });
-        };
+        let assigned = directory_id.filter(|id| !id.is_reserved());
+        let id_of = |dir: &LogDir| dir.meta.as_ref().and_then(|meta| meta.directory_id);
+        // A move that the controller took for done before the directory was renamed.
+        if let Some(future) = self.future(partition)
+            && assigned.is_some()
+            && self.dir_of(&future).and_then(id_of) == assigned
+        {
+            tracing::info!(%partition, dir = %future.dir().display(), "finishing a move that was interrupted");
+            let log = self.promote(&future, future.log_start_offset(), now_ms)?;
+            logs.insert(partition.clone(), Arc::clone(&log));
+            return Ok(log);
+        }
+        let dir = self.choose_dir(&logs, assigned, self.take_preferred(partition))?;
         let options = LogOptions {
-            config: (self.options.topic_configs)(&partition.topic),
             topic_id,
-            producer_id_expiration_ms: self.options.producer_id_expiration_ms,
-            transaction_verification: self.options.transaction_verification,
-            ..LogOptions::new(partition.clone(), dir.state.path().join(partition_dir_name(partition)), now_ms)
+            ..self.log_options(
+                partition.clone(),
+                dir.state.path().join(partition_dir_name(partition)),
+                now_ms,
+            )
         };
         let log = Log::open(&self.disk, &dir.state, options)?;
         logs.insert(partition.clone(), Arc::clone(&log));
         Ok(log)
+    }
+
+    /// The directory of a new log: the one that is wanted, the one that is assigned, or the one with the fewest logs.
+    fn choose_dir(
+        &self,
+        logs: &HashMap<TopicPartition, Arc<Log>>,
+        assigned: Option<Uuid>,
+        preferred: Option<PathBuf>,
+    ) -> Result<&LogDir, LogError> {
+        let online = || self.dirs.iter().filter(|dir| !dir.state.is_offline());
+        let offline = || self.dirs.iter().find(|dir| dir.state.is_offline());
+        let refused = |dir: Option<&LogDir>| LogError::DirOffline {
+            dir: dir.map(|dir| dir.state.path().to_path_buf()).unwrap_or_default(),
+        };
+        if let Some(wanted) =
+            preferred.and_then(|path| online().find(|dir| dir.state.path() == path.as_path()))
+        {
+            return Ok(wanted);
+        }
+        if let Some(id) = assigned {
+            let id_of = |dir: &LogDir| dir.meta.as_ref().and_then(|meta| meta.directory_id);
+            match online().find(|dir| id_of(dir) == Some(id)) {
+                Some(dir) => return Ok(dir),
+                // Its records may be in a directory that failed: an empty log must not take its place.
+                None if offline().is_some() => return Err(refused(offline())),
+                None => {}
+            }
+        }
+        let futures = self.futures.read().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let count = |dir: &LogDir| {
+            let here = |log: &&Arc<Log>| Arc::ptr_eq(log.dir_state(), &dir.state);
+            logs.values().filter(here).count() + futures.values().filter(here).count()
+        };
+        let settings = self.settings();
+        online()
+            .filter(|dir| !settings.is_cordoned(dir.state.path()))
+            .min_by_key(|dir| count(dir))
+            // Assigned before all directories were cordoned.
+            .or_else(|| online().next())
+            .ok_or_else(|| refused(offline()))
     }
 
     /// Deletes a partition: its directory is renamed at once and removed after `file.delete.delay.ms`. Returns
@@ -377,98 +474,11 @@ impl LogDirs {
         let removed = self.logs.write().unwrap_or_else(|poisoned| poisoned.into_inner()).remove(partition);
         let Some(log) = removed else { return Ok(false) };
         let path = log.dir_state().path().join(delete_dir_name(partition, self.random_id()));
-        log.rename_dir(path.clone())?;
+        self.while_paused(&log, || log.rename_dir(path.clone()))?;
+        self.forget_cleaning(&log);
         self.remove_later(path, now_ms);
+        self.end_move(partition, now_ms)?;
         Ok(true)
-    }
-
-    /// [`Log::truncate_to`] of a partition. The recovery point is taken back in the checkpoint first: records that
-    /// take the place of those that go are not to be taken for durable.
-    ///
-    /// # Errors
-    /// As [`Log::truncate_to`]; [`LogError::DirOffline`] when the checkpoint cannot be written.
-    pub fn truncate(&self, log: &Log, offset: i64, now_ms: i64) -> Result<bool, LogError> {
-        self.note_recovery_point_below(log, offset)?;
-        let truncated = log.truncate_to(offset, now_ms)?;
-        // A flush that ran meanwhile may have brought the old point back.
-        self.note_recovery_point_below(log, offset)?;
-        Ok(truncated)
-    }
-
-    /// [`Log::truncate_fully_and_start_at`] of a partition, as [`LogDirs::truncate`] does it.
-    ///
-    /// # Errors
-    /// As [`LogDirs::truncate`].
-    pub fn truncate_fully_and_start_at(
-        &self,
-        log: &Log,
-        offset: i64,
-        log_start_offset: Option<i64>,
-        now_ms: i64,
-    ) -> Result<(), LogError> {
-        self.note_recovery_point_below(log, offset.min(log.log_start_offset()))?;
-        self.forget_log_start(log)?;
-        log.truncate_fully_and_start_at(offset, log_start_offset, now_ms)
-    }
-
-    fn note_recovery_point_below(&self, log: &Log, offset: i64) -> Result<(), LogError> {
-        // Before the last record that stays: its segment may be closed there, see `Log::recovery_point_to_note`.
-        log.lower_recovery_point((offset - 1).max(0));
-        let Some(dir) = self.dirs.iter().find(|dir| Arc::ptr_eq(&dir.state, log.dir_state())) else {
-            return Ok(());
-        };
-        self.note_recovery_points(dir).map_err(|error| {
-            if !crate::error::is_no_space(&error) {
-                dir.state.fail("Error while writing checkpoints", &error);
-            }
-            LogError::Storage {
-                operation: "Error while writing the recovery point",
-                partition: log.partition().clone(),
-                dir: dir.state.path().to_path_buf(),
-                source: error,
-            }
-        })
-    }
-
-    /// A start that is noted must not outlive a truncation to below it.
-    fn forget_log_start(&self, log: &Log) -> Result<(), LogError> {
-        let Some(dir) = self.dirs.iter().find(|dir| Arc::ptr_eq(&dir.state, log.dir_state())) else {
-            return Ok(());
-        };
-        let mut starts = self.log_starts(dir);
-        starts.remove(log.partition());
-        dir.log_starts.write(&starts).map_err(|error| {
-            if !crate::error::is_no_space(&error) {
-                dir.state.fail("Error while writing checkpoints", &error);
-            }
-            LogError::Storage {
-                operation: "Error while writing the log start",
-                partition: log.partition().clone(),
-                dir: dir.state.path().to_path_buf(),
-                source: error,
-            }
-        })
-    }
-
-    /// The starts of the logs of a directory, where their first segments do not say them.
-    fn log_starts(&self, dir: &LogDir) -> BTreeMap<TopicPartition, i64> {
-        let mut starts = BTreeMap::new();
-        for log in self.all().iter().filter(|log| Arc::ptr_eq(log.dir_state(), &dir.state)) {
-            let start = log.log_start_offset();
-            if log.segment_sizes().first().is_some_and(|(base_offset, _)| start > *base_offset)
-                && !mutation::on(Mutation::LogStartNotNoted)
-            {
-                starts.insert(log.partition().clone(), start);
-            }
-        }
-        starts
-    }
-
-    fn note_recovery_points(&self, dir: &LogDir) -> io::Result<()> {
-        let all = self.all();
-        let logs = all.iter().filter(|log| Arc::ptr_eq(log.dir_state(), &dir.state));
-        let points = logs.map(|log| (log.partition().clone(), log.recovery_point_to_note())).collect();
-        dir.recovery_points.write(&points)
     }
 
     /// Sets a partition aside that the cluster does not know. Returns whether there was one.
@@ -478,12 +488,20 @@ impl LogDirs {
     pub fn mark_stray(&self, partition: &TopicPartition) -> Result<bool, LogError> {
         let removed = self.logs.write().unwrap_or_else(|poisoned| poisoned.into_inner()).remove(partition);
         let Some(log) = removed else { return Ok(false) };
-        log.rename_dir(log.dir_state().path().join(stray_dir_name(partition, self.random_id())))?;
+        let path = log.dir_state().path().join(stray_dir_name(partition, self.random_id()));
+        self.while_paused(&log, || log.rename_dir(path))?;
+        self.forget_cleaning(&log);
         Ok(true)
     }
 
-    fn remove_later(&self, path: PathBuf, now_ms: i64) {
-        let due_ms = now_ms.saturating_add(self.options.file_delete_delay_ms);
+    fn forget_cleaning(&self, log: &Log) {
+        if let Err(error) = self.cleaner.forget(log.dir_state().path(), log.partition()) {
+            tracing::warn!(partition = %log.partition(), %error, "the cleaner's checkpoint still has a log that is gone");
+        }
+    }
+
+    pub(super) fn remove_later(&self, path: PathBuf, now_ms: i64) {
+        let due_ms = now_ms.saturating_add(self.settings().file_delete_delay_ms);
         self.pending
             .lock()
             .unwrap_or_else(|poisoned| poisoned.into_inner())
@@ -503,7 +521,7 @@ impl LogDirs {
                 tracing::warn!(path = %removal.path.display(), %error, "a deleted log cannot be removed");
             }
         }
-        for log in self.all() {
+        for log in self.all().into_iter().chain(self.futures()) {
             if !log.dir_state().is_offline()
                 && let Err(error) = log.maintain(now_ms)
             {
@@ -513,81 +531,14 @@ impl LogDirs {
         self.bound_unflushed(now_ms);
     }
 
-    /// Makes the logs with the most bytes that are not durable durable, until each directory is below its limit.
-    fn bound_unflushed(&self, now_ms: i64) {
-        let all = self.all();
-        for dir in self.dirs.iter().filter(|dir| !dir.state.is_offline()) {
-            let mut logs: Vec<(u64, &Arc<Log>)> = all
-                .iter()
-                .filter(|log| Arc::ptr_eq(log.dir_state(), &dir.state))
-                .map(|log| (log.unflushed_bytes(), log))
-                .collect();
-            let mut total: u64 = logs.iter().map(|(bytes, _)| bytes).sum();
-            logs.sort_by_key(|(bytes, _)| std::cmp::Reverse(*bytes));
-            for (bytes, log) in logs {
-                if total <= self.options.max_unflushed_bytes_per_dir {
-                    break;
-                }
-                if let Err(error) = log.flush(now_ms) {
-                    tracing::warn!(%error, "a log cannot be made durable");
-                }
-                total -= bytes;
-            }
-        }
-    }
-
-    /// [`Log::delete_old_segments`] of every log that is not compacted. Returns the number of segments.
-    pub fn delete_old_segments(&self, now_ms: i64) -> usize {
-        let mut count = 0;
-        for log in self.all() {
-            if log.dir_state().is_offline() {
-                continue;
-            }
-            match log.delete_old_segments(now_ms) {
-                Ok(deleted) => count += deleted,
-                Err(error) => tracing::warn!(%error, "old segments cannot be deleted"),
-            }
-        }
-        count
-    }
-
-    /// Writes recovery points, log start offsets and high watermarks of every online directory, where they changed.
-    pub fn checkpoint(&self) {
-        let all = self.all();
-        for dir in self.dirs.iter().filter(|dir| !dir.state.is_offline()) {
-            let logs = all.iter().filter(|log| Arc::ptr_eq(log.dir_state(), &dir.state));
-            let mut recovery_points = BTreeMap::new();
-            let mut high_watermarks = BTreeMap::new();
-            for log in logs {
-                let partition = log.partition();
-                let recovery_point = if mutation::on(Mutation::RecoveryPointEarly) {
-                    log.log_end_offset()
-                } else {
-                    log.recovery_point_to_note()
-                };
-                recovery_points.insert(partition.clone(), recovery_point);
-                high_watermarks.insert(partition.clone(), log.high_watermark());
-            }
-            let result = dir
-                .recovery_points
-                .write(&recovery_points)
-                .and_then(|()| dir.log_starts.write(&self.log_starts(dir)))
-                .and_then(|()| dir.high_watermarks.write(&high_watermarks));
-            if let Err(error) = result
-                && !crate::error::is_no_space(&error)
-            {
-                dir.state.fail("Error while writing checkpoints", &error);
-            }
-        }
-    }
-
     /// Closes every log, writes the checkpoints and the marks of a clean stop. A directory of which a log cannot be
     /// closed gets no mark, and is recovered at the next start.
     pub fn shutdown(&self, now_ms: i64, broker_epoch: i64) {
         for dir in &self.dirs {
             dir.state.committer().stop();
         }
-        let all = self.all();
+        let mut all = self.all();
+        all.extend(self.futures());
         let mut unclean: Vec<PathBuf> = Vec::new();
         for log in &all {
             if log.dir_state().is_offline() {
@@ -612,6 +563,7 @@ impl LogDirs {
 
     /// The directories.
     pub fn dirs(&self) -> Vec<LogDirInfo> {
+        let settings = self.settings();
         self.dirs
             .iter()
             .map(|dir| {
@@ -621,6 +573,7 @@ impl LogDirs {
                     path: dir.state.path().to_path_buf(),
                     directory_id: dir.meta.as_ref().and_then(|meta| meta.directory_id),
                     offline,
+                    cordoned: settings.is_cordoned(dir.state.path()),
                     total_bytes: space.map(|(total, _)| total),
                     usable_bytes: space.map(|(_, usable)| usable),
                 }
@@ -655,9 +608,11 @@ impl LogDirs {
     /// Settings of a topic changed: puts them in force in its logs.
     pub fn update_topic_config(&self, topic: &str) {
         let config = (self.options.topic_configs)(topic);
-        let logs = self.logs.read().unwrap_or_else(|poisoned| poisoned.into_inner());
-        for log in logs.values().filter(|log| &*log.partition().topic == topic) {
-            log.update_config(config.clone());
+        for table in [&self.logs, &self.futures] {
+            let logs = table.read().unwrap_or_else(|poisoned| poisoned.into_inner());
+            for log in logs.values().filter(|log| &*log.partition().topic == topic) {
+                log.update_config(config.clone());
+            }
         }
     }
 }

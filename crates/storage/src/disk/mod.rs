@@ -190,6 +190,15 @@ pub trait DiskFile: Send + Sync + Debug {
     /// As the system says.
     fn preallocate(&self, len: u64) -> io::Result<()>;
 
+    /// Sets the time of the last change, milliseconds since the epoch. A disk without such times does nothing.
+    ///
+    /// # Errors
+    /// As the system says.
+    fn set_modified_ms(&self, modified_ms: i64) -> io::Result<()> {
+        let _ = modified_ms;
+        Ok(())
+    }
+
     /// Bytes of the file.
     ///
     /// # Errors

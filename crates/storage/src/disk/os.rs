@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::UNIX_EPOCH;
+use std::time::{Duration, UNIX_EPOCH};
 
 use super::{DirEntry, DirLock, Disk, DiskFile, Metadata, OpenMode};
 
@@ -171,6 +171,11 @@ impl DiskFile for OsFile {
             libc::EOPNOTSUPP | libc::EINVAL => self.0.set_len(len),
             code => Err(io::Error::from_raw_os_error(code)),
         }
+    }
+
+    fn set_modified_ms(&self, modified_ms: i64) -> io::Result<()> {
+        let since = Duration::from_millis(u64::try_from(modified_ms).unwrap_or(0));
+        self.0.set_modified(UNIX_EPOCH + since)
     }
 
     fn len(&self) -> io::Result<u64> {

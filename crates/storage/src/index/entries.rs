@@ -38,11 +38,13 @@ struct Inner<const N: usize> {
     /// Open while the index is written to.
     file: Option<Arc<dyn DiskFile>>,
     max_entries: usize,
+    /// The file no longer belongs to these entries: only memory counts from now on.
+    detached: bool,
 }
 
 impl<const N: usize> Entries<N> {
     pub(super) fn new(disk: Arc<dyn Disk>, path: PathBuf) -> Self {
-        let inner = Inner { entries: None, written: 0, file: None, max_entries: usize::MAX };
+        let inner = Inner { entries: None, written: 0, file: None, max_entries: usize::MAX, detached: false };
         Entries { disk, path, inner: RwLock::new(inner) }
     }
 
@@ -81,6 +83,16 @@ impl<const N: usize> Entries<N> {
         }
         inner.written = entries.len();
         inner.entries = Some(entries);
+        Ok(())
+    }
+
+    /// Reads the entries into memory for good: another file is about to take the place of this one, and readers may
+    /// still hold the segment.
+    pub(super) fn detach(&self) -> io::Result<()> {
+        let mut inner = self.write();
+        self.load(&mut inner)?;
+        inner.file = None;
+        inner.detached = true;
         Ok(())
     }
 
@@ -131,7 +143,7 @@ impl<const N: usize> Entries<N> {
         let (file, bytes, position, count) = {
             let inner = self.read();
             let Some(entries) = &inner.entries else { return Ok(()) };
-            if entries.len() <= inner.written {
+            if entries.len() <= inner.written || inner.detached {
                 return Ok(());
             }
             let bytes = entries[inner.written..].concat();
@@ -173,13 +185,18 @@ impl<const N: usize> Entries<N> {
             let count = inner.entries.as_ref().map_or(inner.written, Vec::len);
             file.truncate((count * N) as u64)?;
         }
-        inner.entries = None;
-        inner.written = 0;
+        if !inner.detached {
+            inner.entries = None;
+            inner.written = 0;
+        }
         Ok(())
     }
 
     pub(super) fn sync(&self) -> io::Result<()> {
         self.write_out()?;
+        if self.read().detached {
+            return Ok(());
+        }
         let file = self.read().file.clone();
         match file {
             Some(file) => file.sync_data(),

@@ -96,6 +96,15 @@ impl OffsetIndex {
         self.entries.with(|entries| entries.iter().map(|entry| self.parse(entry)).collect())
     }
 
+    pub(crate) fn detach(&self) -> io::Result<()> {
+        self.entries.detach()
+    }
+
+    /// Bytes of the file, without reading it into memory.
+    pub(crate) fn file_bytes(&self, disk: &dyn Disk) -> io::Result<u64> {
+        Ok(disk.metadata(self.entries.path())?.map_or(0, |metadata| metadata.len))
+    }
+
     pub(crate) fn exists(&self, disk: &dyn Disk) -> io::Result<bool> {
         Ok(disk.metadata(self.entries.path())?.is_some())
     }

@@ -60,6 +60,8 @@ struct Inner {
     file: Option<Arc<dyn DiskFile>>,
     /// How many of the entries the file holds; the others wait for space on the disk.
     written: usize,
+    /// The file no longer belongs to these entries: only memory counts from now on.
+    detached: bool,
 }
 
 impl TransactionIndex {
@@ -109,7 +111,7 @@ impl TransactionIndex {
 
     fn write_waiting(&self, inner: &mut Inner) -> io::Result<()> {
         let waiting = match &inner.loaded {
-            Some(entries) if entries.len() > inner.written => &entries[inner.written..],
+            Some(entries) if entries.len() > inner.written && !inner.detached => &entries[inner.written..],
             _ => return Ok(()),
         };
         let bytes: Vec<u8> = waiting.iter().flat_map(|txn| txn.to_bytes()).collect();
@@ -203,6 +205,20 @@ impl TransactionIndex {
 
     pub(crate) fn close(&self) {
         let mut inner = self.inner.write().unwrap_or_else(|poisoned| poisoned.into_inner());
-        *inner = Inner::default();
+        inner.file = None;
+        if !inner.detached {
+            inner.loaded = None;
+            inner.written = 0;
+        }
+    }
+
+    /// Reads the entries into memory for good: the file is about to go or to be another segment's, and readers may
+    /// still hold this one.
+    pub(crate) fn detach(&self) -> io::Result<()> {
+        let mut inner = self.inner.write().unwrap_or_else(|poisoned| poisoned.into_inner());
+        self.load(&mut inner)?;
+        inner.file = None;
+        inner.detached = true;
+        Ok(())
     }
 }

@@ -440,7 +440,7 @@ impl Log {
         self.check_stale_epoch(writer, header.producer_id, header.producer_epoch)?;
         let expected = writer.producers.verification(header.producer_id).map(|known| known.guard);
         let verified = guard != VerificationGuard::SENTINEL && expected == Some(guard);
-        if self.transaction_verification && !header.is_control() && !verified {
+        if self.transaction_verification.load(Ordering::Relaxed) && !header.is_control() && !verified {
             return Err(LogError::InvalidTxnState {
                 text: "Record was not part of an ongoing transaction".to_owned(),
             });

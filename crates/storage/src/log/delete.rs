@@ -49,7 +49,15 @@ impl Log {
         }
         if config.retention_ms >= 0 {
             deleted += self.delete_matching(SegmentDeletion::RetentionMs, now_ms, |log, segment, _| {
-                Ok(now_ms.saturating_sub(segment.largest_timestamp(&*log.disk)?) > config.retention_ms)
+                let largest = segment.largest_timestamp(&*log.disk)?;
+                if now_ms < largest {
+                    tracing::warn!(
+                        partition = %log.partition,
+                        segment = segment.base_offset(),
+                        "contains future timestamp(s), making it ineligible to be deleted"
+                    );
+                }
+                Ok(now_ms.saturating_sub(largest) > config.retention_ms)
             })?;
         }
         self.sync_deletions(deleted)?;
@@ -73,6 +81,7 @@ impl Log {
         mut matches: impl FnMut(&Log, &Segment, Option<&Arc<Segment>>) -> io::Result<bool>,
     ) -> Result<usize, LogError> {
         let error = |error| self.storage_error("Error while deleting segments", error);
+        let _structure = self.structure();
         let mut writer = self.writer();
         let segments = self.segments.load_full();
         let mut count = 0;
@@ -119,12 +128,14 @@ impl Log {
     ///
     /// Each is durably gone before the next goes: after a power cut those that come back join those that are kept.
     pub(super) fn delete_segment_files(&self, segments: &[Arc<Segment>], now_ms: i64) -> io::Result<()> {
-        for (index, segment) in segments.iter().enumerate() {
-            if index > 0 {
-                self.disk.fsync_dir(&self.dir())?;
-            }
-            segment.txn_index.close();
-            for path in segment.files() {
+        for segment in segments {
+            segment.txn_index.detach()?;
+            let [log, indexes @ ..] = segment.files();
+            self.delete_later(&log, now_ms)?;
+            // A segment that comes back after a power cut must have its indexes still: nothing would tell that the one
+            // of its aborted transactions is missing.
+            self.disk.fsync_dir(&self.dir())?;
+            for path in indexes {
                 self.delete_later(&path, now_ms)?;
             }
         }

@@ -14,6 +14,7 @@ mod partition;
 mod producers;
 mod read;
 mod recovery;
+mod replace;
 mod roll;
 mod truncate;
 
@@ -25,6 +26,7 @@ pub use open::{DEFAULT_PRODUCER_ID_EXPIRATION_MS, LogOptions};
 pub use partition::TopicPartition;
 pub use producers::ActiveProducer;
 pub use read::{AbortedTransaction, FetchIsolation, ReadResult};
+pub(crate) use replace::{Cleaned, Snapshot};
 
 use std::cell::RefCell;
 use std::io;
@@ -78,6 +80,10 @@ pub struct Log {
     segments: ArcSwap<Vec<Arc<Segment>>>,
     /// What appends change besides segments. Held for the length of an append.
     writer: Mutex<Writer>,
+    /// Held by whoever removes or replaces segments or their directory; taken before `writer`. Appends do not take it.
+    structure: Mutex<()>,
+    /// How often the end was taken back; changes with `structure` held.
+    truncations: AtomicU64,
     epochs: RwLock<LeaderEpochCache>,
     marks: RwLock<Marks>,
     log_start_offset: AtomicI64,
@@ -98,7 +104,7 @@ pub struct Log {
     /// Renamed files that wait for their removal.
     pending_deletes: Mutex<Vec<PendingDelete>>,
     closed: AtomicBool,
-    transaction_verification: bool,
+    transaction_verification: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -250,6 +256,24 @@ impl Log {
         self.writer.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
+    fn structure(&self) -> MutexGuard<'_, ()> {
+        self.structure.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// Every segment, ascending by base offset.
+    pub(crate) fn segments(&self) -> Arc<Vec<Arc<Segment>>> {
+        self.segments.load_full()
+    }
+
+    pub(crate) fn disk(&self) -> &Arc<dyn Disk> {
+        &self.disk
+    }
+
+    /// Whether the log was closed or deleted.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
     /// Fails when the directory is offline or the log is closed.
     fn check_open(&self) -> Result<(), LogError> {
         if self.dir_state.is_offline() {
@@ -262,7 +286,7 @@ impl Log {
     }
 
     /// Turns an error of the disk into one of the log. Unless the disk is only full, the directory goes offline.
-    fn storage_error(&self, operation: &'static str, source: io::Error) -> LogError {
+    pub(crate) fn storage_error(&self, operation: &'static str, source: io::Error) -> LogError {
         if !is_no_space(&source) && !mutation::on(Mutation::AppendAfterFailedWrite) {
             self.dir_state.fail(operation, &source);
         }

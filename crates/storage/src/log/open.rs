@@ -278,6 +278,8 @@ impl Log {
             config: ArcSwap::from_pointee(config),
             segments: ArcSwap::from_pointee(vec![active]),
             writer: Mutex::new(Writer { producers }),
+            structure: Mutex::new(()),
+            truncations: AtomicU64::new(0),
             epochs: RwLock::new(epochs),
             marks: RwLock::new(Marks { end: end_mark, high_watermark: start_mark, first_unstable: None }),
             log_start_offset: AtomicI64::new(log_start_offset),
@@ -293,7 +295,7 @@ impl Log {
             flush_lock: Mutex::new(()),
             pending_deletes: Mutex::new(Vec::new()),
             closed: AtomicBool::new(false),
-            transaction_verification: options.transaction_verification,
+            transaction_verification: AtomicBool::new(options.transaction_verification),
         });
         log.set_segments(segments);
         log.publish_last_stable_offset(&log.writer());
@@ -368,12 +370,24 @@ impl Log {
         self.closed.store(true, Ordering::Release);
     }
 
+    /// Lets appends fail from now on, as after [`Log::abandon`], once the one that is under way is done.
+    pub(crate) fn freeze(&self) {
+        let _writer = self.writer();
+        self.closed.store(true, Ordering::Release);
+    }
+
+    /// Takes a [`Log::freeze`] back.
+    pub(crate) fn thaw(&self) {
+        self.closed.store(false, Ordering::Release);
+    }
+
     /// Moves the log's directory, which is then no longer to be appended to.
     ///
     /// # Errors
     /// The disk.
     pub(crate) fn rename_dir(&self, to: PathBuf) -> Result<(), LogError> {
         self.abandon();
+        let _structure = self.structure();
         let _writer = self.writer();
         let mut dir = self.dir.write().unwrap_or_else(|poisoned| poisoned.into_inner());
         self.disk

@@ -123,6 +123,11 @@ impl Log {
         self.writer().producers.remove_expired(now_ms);
     }
 
+    /// Sets `transaction.partition.verification.enable`.
+    pub fn set_transaction_verification(&self, enabled: bool) {
+        self.transaction_verification.store(enabled, std::sync::atomic::Ordering::Relaxed);
+    }
+
     /// Sets `producer.id.expiration.ms`.
     pub fn set_producer_id_expiration_ms(&self, expiration_ms: i64) {
         self.writer().producers.set_expiration_ms(expiration_ms);

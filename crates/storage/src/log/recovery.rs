@@ -12,7 +12,7 @@ use super::offsets::LogOffsetMetadata;
 use super::{TopicPartition, with_scratch};
 use crate::checkpoint::LeaderEpochCache;
 use crate::config::LogConfig;
-use crate::disk::Disk;
+use crate::disk::{DirEntry, Disk};
 use crate::error::{CorruptFile, LogError};
 use crate::index::{AbortedTxn, OffsetIndex, TimestampOffset};
 use crate::mutation::{self, Mutation};
@@ -170,37 +170,53 @@ impl Loader<'_> {
                 swaps.push((names::offset_of(&file.name).unwrap_or(i64::MAX), file.name.clone()));
             }
         }
-        // A swap at or behind a `.cleaned` file is half of a split that did not come to its end.
+        // A swap at or behind a `.cleaned` file is half of one that did not come to its end. The swaps go first: without
+        // the `.cleaned` file they would look complete.
         let (invalid, swaps): (Vec<_>, Vec<_>) =
             swaps.into_iter().partition(|(offset, _)| *offset >= min_cleaned);
         for (_, name) in &invalid {
             self.disk.remove_file(&self.dir.join(name))?;
         }
+        if !invalid.is_empty() {
+            self.disk.fsync_dir(self.dir)?;
+        }
         for path in &cleaned {
             self.disk.remove_file(path)?;
         }
+        self.finish_swaps(&swaps, &files)
+    }
+
+    /// Puts `.swap` files in the place of what they were made from. While a `.log.swap` is there, no index of it is in
+    /// place; see [`crate::log::Log::replace_segments`].
+    fn finish_swaps(&self, swaps: &[(i64, String)], files: &[DirEntry]) -> io::Result<()> {
+        if swaps.is_empty() {
+            return Ok(());
+        }
+        let (logs, indexes): (Vec<_>, Vec<_>) =
+            swaps.iter().partition(|(_, name)| name.ends_with(".log.swap"));
         let mut range: Option<(i64, i64)> = None;
-        for (offset, name) in &swaps {
-            if !name.ends_with(".log.swap") {
-                continue;
-            }
-            let next = self.end_of_swap(name, *offset)?;
+        for (offset, name) in &logs {
+            let next = self.end_of_swap(name, *offset)?.max(*offset + 1);
             range = Some(range.map_or((*offset, next), |(min, max)| (min.min(*offset), max.max(next))));
         }
         if let Some((min, max)) = range.filter(|_| !mutation::on(Mutation::SwapBesideOldSegments)) {
-            for file in files.iter().filter(|file| !file.is_dir && !file.name.ends_with(SWAP_SUFFIX)) {
-                if names::offset_of(&file.name).is_some_and(|offset| offset >= min && offset < max) {
+            let of_segments =
+                [LOG_SUFFIX, names::INDEX_SUFFIX, names::TIME_INDEX_SUFFIX, names::TXN_INDEX_SUFFIX];
+            for file in files.iter().filter(|file| !file.is_dir) {
+                if of_segments.iter().any(|suffix| file.name.ends_with(suffix))
+                    && names::offset_of(&file.name).is_some_and(|offset| offset >= min && offset < max)
+                {
                     self.disk.remove_file(&self.dir.join(&file.name))?;
                 }
             }
-            // The swap files are what says that the old segments must go: they keep their names until those are gone.
+            // What is removed may not come back once the new segments are in place.
             self.disk.fsync_dir(self.dir)?;
         }
-        for (_, name) in &swaps {
-            let Some(plain) = name.strip_suffix(SWAP_SUFFIX) else { continue };
-            self.disk.rename(&self.dir.join(name), &self.dir.join(plain))?;
-        }
-        if !swaps.is_empty() {
+        for names in [logs, indexes] {
+            for (_, name) in names {
+                let Some(plain) = name.strip_suffix(SWAP_SUFFIX) else { continue };
+                self.disk.rename(&self.dir.join(name), &self.dir.join(plain))?;
+            }
             self.disk.fsync_dir(self.dir)?;
         }
         Ok(())

@@ -24,6 +24,7 @@ impl Log {
             });
         }
         let error = |error| self.storage_error("Error while truncating log", error);
+        let _structure = self.structure();
         let mut writer = self.writer();
         // A flush that began before must not count records that come in the place of those that go.
         let _no_flush = self.flush_lock.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
@@ -32,6 +33,7 @@ impl Log {
             self.epochs_mut().truncate_from_end(self.log_end_offset()).map_err(error)?;
             return Ok(false);
         }
+        self.truncations.fetch_add(1, Ordering::AcqRel);
         let segments = self.segments.load_full();
         if segments.first().is_some_and(|first| first.base_offset() > offset) {
             self.truncate_fully_locked(&mut writer, offset, None, now_ms)?;
@@ -90,6 +92,8 @@ impl Log {
         now_ms: i64,
     ) -> Result<(), LogError> {
         self.check_open()?;
+        let _structure = self.structure();
+        self.truncations.fetch_add(1, Ordering::AcqRel);
         let mut writer = self.writer();
         let _no_flush = self.flush_lock.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         self.truncate_fully_locked(&mut writer, offset, log_start_offset, now_ms)

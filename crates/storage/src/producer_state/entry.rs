@@ -47,6 +47,22 @@ pub struct ProducerEntry {
     count: u8,
 }
 
+/// Where a producer's state comes from in the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct LastRecord {
+    /// Last offset of its last batch with records; none when only a marker is left of it.
+    pub(crate) last_data_offset: Option<i64>,
+    /// Its last epoch.
+    pub(crate) producer_epoch: i16,
+}
+
+impl LastRecord {
+    pub(crate) fn of(entry: &ProducerEntry) -> Self {
+        let last = entry.last_data_offset();
+        LastRecord { last_data_offset: (last >= 0).then_some(last), producer_epoch: entry.producer_epoch }
+    }
+}
+
 const NO_BATCH: BatchMetadata =
     BatchMetadata { last_sequence: 0, last_offset: 0, offset_delta: 0, timestamp: 0 };
 

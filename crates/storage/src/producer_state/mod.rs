@@ -7,6 +7,7 @@ mod entry;
 mod producers;
 mod snapshot;
 
+pub(crate) use entry::LastRecord;
 pub use entry::{BatchMetadata, ProducerEntry};
 pub use snapshot::{SnapshotError, parse_snapshot, render_snapshot};
 

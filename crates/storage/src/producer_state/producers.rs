@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::append::{CompletedTxn, ProducerAppend};
-use super::entry::ProducerEntry;
+use super::entry::{LastRecord, ProducerEntry};
 use super::snapshot::{parse_snapshot, render_snapshot};
 use super::{AppendOrigin, VerificationGuard};
 use crate::disk::{Disk, OpenMode};
@@ -102,6 +102,11 @@ impl Producers {
         let mut all: Vec<_> = self.producers.values().copied().collect();
         all.sort_by_key(|entry| entry.producer_id);
         all
+    }
+
+    /// The last batch of every producer.
+    pub(crate) fn last_records(&self) -> HashMap<i64, LastRecord> {
+        self.producers.iter().map(|(id, entry)| (*id, LastRecord::of(entry))).collect()
     }
 
     pub(crate) fn map_end_offset(&self) -> i64 {

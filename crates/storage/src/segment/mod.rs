@@ -17,7 +17,7 @@ use crate::disk::{Disk, DiskFile, FetchSlice, OpenMode};
 use crate::error::{CorruptFile, is_no_space};
 use crate::index::{OffsetIndex, TimeIndex, TimestampOffset, TransactionIndex};
 use crate::mutation::{self, Mutation};
-use names::{INDEX_SUFFIX, LOG_SUFFIX, TIME_INDEX_SUFFIX, TXN_INDEX_SUFFIX};
+use names::{CLEANED_SUFFIX, INDEX_SUFFIX, LOG_SUFFIX, TIME_INDEX_SUFFIX, TXN_INDEX_SUFFIX};
 use scan::{HEADER_CHUNK, Scan, ScanError};
 
 /// A segment. Appends come from one writer at a time; everything else is for any thread.
@@ -25,6 +25,8 @@ use scan::{HEADER_CHUNK, Scan, ScanError};
 pub struct Segment {
     base_offset: i64,
     dir: PathBuf,
+    /// What its files have behind their usual names: nothing, or the mark of a segment that is being written.
+    mark: &'static str,
     log: Arc<dyn DiskFile>,
     /// Bytes that are written and indexed; the file may be longer when it is preallocated.
     size: AtomicU64,
@@ -96,7 +98,39 @@ impl Segment {
         config: &LogConfig,
         now_ms: i64,
     ) -> io::Result<Self> {
-        let path = names::file(dir, base_offset, LOG_SUFFIX);
+        Self::open_marked(disk, dir, base_offset, "", config, now_ms)
+    }
+
+    /// Makes the files of a segment that is to take the place of others: with the suffix `.cleaned`, in the place of
+    /// what an earlier attempt left.
+    pub(crate) fn create_cleaned(
+        disk: &Arc<dyn Disk>,
+        dir: &Path,
+        base_offset: i64,
+        config: &LogConfig,
+        now_ms: i64,
+    ) -> io::Result<Self> {
+        for suffix in [LOG_SUFFIX, INDEX_SUFFIX, TIME_INDEX_SUFFIX, TXN_INDEX_SUFFIX] {
+            disk.remove_file(&names::file(dir, base_offset, &format!("{suffix}{CLEANED_SUFFIX}")))?;
+        }
+        let config = LogConfig { preallocate: false, ..config.clone() };
+        let segment = Self::open_marked(disk, dir, base_offset, CLEANED_SUFFIX, &config, now_ms)?;
+        segment.activate(&config)?;
+        // Without records, too, its files have to be durable: the indexes are not as long as they will be.
+        segment.mark_dirty();
+        Ok(segment)
+    }
+
+    fn open_marked(
+        disk: &Arc<dyn Disk>,
+        dir: &Path,
+        base_offset: i64,
+        mark: &'static str,
+        config: &LogConfig,
+        now_ms: i64,
+    ) -> io::Result<Self> {
+        let index = |suffix: &str| names::file(dir, base_offset, &format!("{suffix}{mark}"));
+        let path = index(LOG_SUFFIX);
         let existed = disk.metadata(&path)?.is_some();
         let log = disk.open(&path, OpenMode::ReadWrite)?;
         let preallocate = !existed && config.preallocate;
@@ -106,11 +140,11 @@ impl Segment {
         } else {
             log.len()?
         };
-        let index = |suffix: &str| names::file(dir, base_offset, suffix);
         let jitter = config.segment_jitter_ms.min(config.segment_ms);
         Ok(Segment {
             base_offset,
             dir: dir.to_path_buf(),
+            mark,
             log,
             size: AtomicU64::new(size),
             offset_index: OffsetIndex::new(Arc::clone(disk), index(INDEX_SUFFIX), base_offset),
@@ -145,7 +179,7 @@ impl Segment {
 
     /// The `.log`.
     pub(crate) fn log_path(&self) -> PathBuf {
-        names::file(&self.dir, self.base_offset, LOG_SUFFIX)
+        names::file(&self.dir, self.base_offset, &format!("{LOG_SUFFIX}{}", self.mark))
     }
 
     /// The `.log`, open.
@@ -208,7 +242,7 @@ impl Segment {
         if known > NO_TIMESTAMP {
             return Ok(known);
         }
-        Ok(disk.metadata(&self.log_path())?.map_or(0, |metadata| metadata.modified_ms))
+        self.last_modified_ms(disk)
     }
 
     /// Appends batches and their index entries. Only one thread at a time calls this. On an error nothing is added:
@@ -497,12 +531,31 @@ impl Segment {
 
     /// Its files, by suffix.
     pub(crate) fn files(&self) -> [PathBuf; 4] {
-        Self::paths(&self.dir, self.base_offset)
+        Self::paths(&self.dir, self.base_offset, self.mark)
     }
 
     /// The files of a segment.
-    pub(crate) fn paths(dir: &Path, base_offset: i64) -> [PathBuf; 4] {
+    pub(crate) fn paths(dir: &Path, base_offset: i64, mark: &str) -> [PathBuf; 4] {
         [LOG_SUFFIX, INDEX_SUFFIX, TIME_INDEX_SUFFIX, TXN_INDEX_SUFFIX]
-            .map(|suffix| names::file(dir, base_offset, suffix))
+            .map(|suffix| names::file(dir, base_offset, &format!("{suffix}{mark}")))
+    }
+
+    /// Lets readers who hold the segment go on when its files are renamed or replaced: what is read by name is read
+    /// into memory.
+    pub(crate) fn detach(&self) -> io::Result<()> {
+        self.offset_index.detach()?;
+        self.time_index.detach()?;
+        self.txn_index.detach()
+    }
+
+    /// When the log was last written to, milliseconds since the epoch.
+    pub(crate) fn last_modified_ms(&self, disk: &dyn Disk) -> io::Result<i64> {
+        Ok(disk.metadata(&self.log_path())?.map_or(0, |metadata| metadata.modified_ms))
+    }
+
+    /// The largest timestamp of the first batch, when there is one with a timestamp.
+    pub(crate) fn first_batch_timestamp(&self) -> io::Result<Option<i64>> {
+        self.load_first_batch_timestamp()?;
+        Ok(self.state().rolling_based_timestamp.filter(|timestamp| *timestamp >= 0))
     }
 }

@@ -44,7 +44,11 @@ impl LogDirs {
         let Some(target) = target else { return (None, stats) };
         let log = Arc::clone(&target.log);
         let cancelled = || self.cleaner.is_aborted(log.partition());
-        let result = cleaner.clean(&target, control, &cancelled);
+        // A record may go only when the one that takes its place, or the marker that aborts it, outlives a power cut.
+        let result = log
+            .flush(control.now_ms())
+            .map_err(CleanError::Log)
+            .and_then(|()| cleaner.clean(&target, control, &cancelled));
         if let Err(error) = &result
             && error.is_uncleanable()
         {

@@ -39,6 +39,8 @@ struct Queue {
     waiting: Vec<Waiting>,
     /// Appends that somebody waits for.
     appends: usize,
+    /// As many are waited for; fewer wake nobody.
+    wanted: usize,
     running: bool,
     stopped: bool,
 }
@@ -91,8 +93,11 @@ impl Committer {
                 committed: committed.into_iter().collect(),
             }),
         }
+        let enough = queue.appends >= queue.wanted;
         drop(queue);
-        self.arrived.notify_one();
+        if enough {
+            self.arrived.notify_one();
+        }
     }
 
     /// Serves the queue until [`Committer::stop`]. To be called on a thread of its own; `now_ms` is the clock.
@@ -116,11 +121,13 @@ impl Committer {
             }
             rounds += 1;
             if queue.appends < expected && (misses < MAX_MISSES || rounds.is_multiple_of(RETRY_ROUNDS)) {
+                queue.wanted = expected;
                 let missing = |queue: &mut Queue| queue.appends < expected && !queue.stopped;
                 let waited = self.arrived.wait_timeout_while(queue, gather, missing);
                 let (gathered, timeout) = waited.unwrap_or_else(|poisoned| poisoned.into_inner());
                 misses = if timeout.timed_out() { (misses + 1).min(MAX_MISSES) } else { 0 };
                 queue = gathered;
+                queue.wanted = 0;
             }
             let served = std::mem::take(&mut queue.appends);
             let round = std::mem::take(&mut queue.waiting);

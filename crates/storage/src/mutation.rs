@@ -52,6 +52,7 @@ mutations! {
     RenameBeforeSync "rename-before-sync" "A small file is renamed into its place before its content is durable.",
     DeleteNotSynced "delete-not-synced" "A deleted partition's new name is not made durable.",
     UnevenRecoveryPoint "uneven-recovery-point" "The recovery point may be the end of a segment whose indexes are not durable.",
+    CleanedBeforeSync "cleaned-before-sync" "A cleaning removes records whose successors are not durable.",
     TruncationNotSynced "truncation-not-synced" "A truncation is not durable before new records take the place of the old.",
 }
 

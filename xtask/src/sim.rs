@@ -29,7 +29,8 @@ pub fn run(args: &[String]) -> Result<(), String> {
     let folder = root().join("target/durable");
     let _ = std::fs::remove_dir_all(&folder);
     std::fs::create_dir_all(&folder).map_err(|e| e.to_string())?;
-    let words = ["durable".to_owned(), binary("release")?.display().to_string(), folder.display().to_string()];
+    let words =
+        ["durable".to_owned(), binary("release")?.display().to_string(), folder.display().to_string()];
     simulation(&[], &words)
 }
 
@@ -58,7 +59,11 @@ fn binary(profile: &str) -> Result<PathBuf, String> {
         .status()
         .map_err(|e| format!("cargo: {e}"))?;
     let path = root().join("target").join(profile).join("ottla");
-    if status.success() { path.canonicalize().map_err(|e| e.to_string()) } else { Err("the build failed".into()) }
+    if status.success() {
+        path.canonicalize().map_err(|e| e.to_string())
+    } else {
+        Err("the build failed".into())
+    }
 }
 
 /// Cuts a mounted file system off from its device, without writing its journal: what a power cut does to it. Called by

@@ -16,6 +16,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("metadata", &["protocol"]),
     ("replication", &["protocol", "metadata"]),
     ("coordinator", &["protocol", "metadata"]),
+    ("testkit", &[]),
     ("storage", &["protocol"]),
     ("net", &["protocol"]),
     ("broker", &["protocol", "raft", "metadata", "replication", "coordinator", "storage", "net"]),
@@ -24,6 +25,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("cli", &["protocol", "client", "storage", "metadata", "raft", "net"]),
     ("ottla", &["broker", "cli", "metadata"]),
     ("bench", &["protocol"]),
+    ("sim", &["protocol", "storage", "testkit"]),
 ];
 
 /// Crates that are machines: no I/O, no clock, no randomness, no unsafe.

@@ -12,12 +12,15 @@ use ottla_protocol::types::{Str, Uuid};
 use ottla_storage::log::{AppendInfo, AppendOptions, FetchIsolation, ReadResult};
 use ottla_storage::producer_state::{AppendOrigin, VerificationGuard};
 use ottla_storage::{CompressionType, Log, LogError};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 
 use crate::metrics::TopicMetrics;
 
 /// Bytes of an internal topic that are read into memory when a single batch is larger than the chunk asked for.
 const NO_LIMIT_BELOW: usize = 1;
+
+/// Says that an append is durable, or why it never will be.
+pub type Commit = oneshot::Receiver<Result<(), LogError>>;
 
 /// A partition of a topic on this broker.
 pub struct Partition {
@@ -133,6 +136,51 @@ impl Partition {
         }
     }
 
+    /// Appends batches of a producer as the leader. Where the topic asks for durable acknowledgements the records are
+    /// neither to be acknowledged nor visible before the returned receiver says that they are durable: they share a sync
+    /// with everything else that waits in the log directory.
+    pub fn append_committed(
+        self: &Arc<Self>,
+        records: &mut [u8],
+        options: &AppendOptions,
+    ) -> Result<(AppendInfo, Option<Commit>), LogError> {
+        if self.is_gone() {
+            return Err(LogError::Closed { partition: self.log.partition().clone() });
+        }
+        let before = self.log.last_stable_offset();
+        let options = AppendOptions { defer_commit: true, ..*options };
+        let info = self.log.append_as_leader(records, &options)?;
+        if !info.commit_due {
+            self.appended(&info, before);
+            return Ok((info, None));
+        }
+        let (done, commit) = oneshot::channel();
+        let partition = Arc::clone(self);
+        let committed = move |result: Result<(), LogError>| {
+            if result.is_ok() {
+                partition.appended(&info, before);
+            }
+            // A connection that is closed waits for nothing.
+            let _ = done.send(result);
+        };
+        self.log.dir_state().committer().submit(&self.log, info.last_offset + 1, Some(Box::new(committed)));
+        Ok((info, Some(commit)))
+    }
+
+    /// Lets readers see what was appended.
+    fn appended(&self, info: &AppendInfo, last_stable_before: i64) {
+        if info.writeback_due && self.log.dir_state().committer().is_running() {
+            self.log.dir_state().committer().submit(&self.log, info.last_offset + 1, None);
+        }
+        if info.duplicate || info.size == 0 {
+            return;
+        }
+        self.log.maybe_increment_high_watermark(info.last_offset + 1);
+        // A marker can make stable what was appended long before: then everybody looks.
+        let stable_jumped = self.log.last_stable_offset() - last_stable_before > info.record_count;
+        self.announce(if stable_jumped { usize::MAX >> 1 } else { info.size });
+    }
+
     /// Appends batches as the leader; they are committed and visible when this returns.
     pub fn append(&self, records: &mut [u8], options: &AppendOptions) -> Result<AppendInfo, LogError> {
         if self.is_gone() {
@@ -140,13 +188,7 @@ impl Partition {
         }
         let before = self.log.last_stable_offset();
         let info = self.log.append_as_leader(records, options)?;
-        if info.duplicate || info.size == 0 {
-            return Ok(info);
-        }
-        self.log.maybe_increment_high_watermark(info.last_offset + 1);
-        // A marker can make stable what was appended long before: then everybody looks.
-        let stable_jumped = self.log.last_stable_offset() - before > info.record_count;
-        self.announce(if stable_jumped { usize::MAX >> 1 } else { info.size });
+        self.appended(&info, before);
         Ok(info)
     }
 

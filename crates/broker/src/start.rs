@@ -149,6 +149,7 @@ pub async fn run(
         for listener in broker_listeners {
             handles.push(listener.start(Arc::clone(&service)).map_err(failed)?);
         }
+        spawn_committers(&log_dirs);
         spawn_maintenance(&broker, &log_dirs);
         directories::watch_failures(&broker);
         broker.mover.wake(&broker);
@@ -415,6 +416,9 @@ fn open_log_dirs(
         producer_id_expiration_ms: i64::from(config.get_int("producer.id.expiration.ms")),
         transaction_verification: config.get_bool("transaction.partition.verification.enable"),
         file_delete_delay_ms: config.get_long("log.segment.delete.delay.ms"),
+        max_unflushed_bytes_per_partition: config.get_long("ottla.log.unflushed.bytes.per.partition").max(0)
+            as u64,
+        max_unflushed_bytes_per_dir: config.get_long("ottla.log.unflushed.bytes.per.dir").max(0) as u64,
         ..LogDirsOptions::new(config.log_dirs.iter().map(PathBuf::from).collect())
     };
     let unique = u128::from_be_bytes(random_uuid().0);
@@ -500,6 +504,19 @@ fn make_broker(
         kraft_version: AtomicI16::new(node.view().borrow().kraft_version),
         applied_offset,
     })
+}
+
+/// A thread per log directory that makes durable what waits for it.
+fn spawn_committers(log_dirs: &Arc<LogDirs>) {
+    for state in log_dirs.states() {
+        let dir = state.path().to_path_buf();
+        let spawned = std::thread::Builder::new()
+            .name("commit".into())
+            .spawn(move || state.committer().run(wall_clock_ms));
+        if let Err(error) = spawned {
+            tracing::error!(dir = %dir.display(), %error, "cannot start the commit thread; appends sync by themselves");
+        }
+    }
 }
 
 /// The work of the storage floor that nobody waits for, on a thread of its own.

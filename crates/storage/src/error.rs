@@ -204,6 +204,30 @@ impl LogError {
     }
 }
 
+/// A file that does not hold what it should. It comes as the inner error of an [`io::ErrorKind::InvalidData`].
+#[derive(Debug, Error)]
+#[error("{path}{}: {source}", .position.map(|at| format!(" at position {at}")).unwrap_or_default(), path = .path.display())]
+pub struct CorruptFile {
+    /// The file.
+    pub path: PathBuf,
+    /// Where in it, when that is known.
+    pub position: Option<u64>,
+    /// What is wrong.
+    #[source]
+    pub source: Box<dyn std::error::Error + Send + Sync>,
+}
+
+impl CorruptFile {
+    pub(crate) fn error(
+        path: &std::path::Path,
+        position: Option<u64>,
+        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> io::Error {
+        let corrupt = CorruptFile { path: path.to_path_buf(), position, source: source.into() };
+        io::Error::new(io::ErrorKind::InvalidData, corrupt)
+    }
+}
+
 /// Whether an error says that there is no space, or no quota, left.
 pub(crate) fn is_no_space(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)

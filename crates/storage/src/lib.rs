@@ -40,10 +40,12 @@ pub mod error;
 pub mod index;
 pub mod kraft;
 pub mod log;
+#[cfg_attr(not(feature = "mutations"), doc(hidden))]
+pub mod mutation;
 pub mod producer_state;
 pub mod segment;
 pub mod validation;
 
 pub use config::{CleanupPolicy, CompressionType, LogConfig};
-pub use error::{LogError, RecordError};
+pub use error::{CorruptFile, LogError, RecordError};
 pub use log::{Log, TopicPartition};

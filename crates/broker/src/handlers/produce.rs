@@ -1,8 +1,10 @@
 //! HOT: Produce: checks, appends, answers. Source: KIP-98, KIP-467, KIP-516, KIP-890, Kafka `ReplicaManager.handleProduceAppend`.
 //!
-//! With one replica an append is committed when it returns, so that all values of acks are answered at once.
+//! With one replica an append is committed when it returns, so that all values of acks are answered at once: unless the
+//! topic wants its records durable first (`flush.messages`), when the answer waits for the next shared sync.
 //! Not to be done here: a copy of record bytes beyond the one that makes them writable.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
@@ -21,7 +23,7 @@ use ottla_storage::producer_state::{AppendOrigin, VerificationGuard};
 use ottla_storage::validation::validate_produce_request;
 
 use crate::coordinators::Verification;
-use crate::partition::Partition;
+use crate::partition::{Commit, Partition};
 use crate::request::{RequestContext, count_done, count_error, decode, malformed, reply};
 use crate::state::{Broker, wall_clock_ms};
 use crate::topics::{address, is_internal};
@@ -43,12 +45,54 @@ pub fn handle(b: &Arc<Broker>, ctx: RequestContext, body: Bytes) -> Reply {
         let b = Arc::clone(b);
         return Reply::Exclusive(Box::pin(async move {
             let guards = verification.run(&b).await;
-            let response = append_all(&b, &ctx, request, &guards);
+            let (mut response, commits) = append_all(&b, &ctx, request, &guards);
+            wait_for_commits(&b, &ctx, commits, &mut response).await;
             finish(&b, &ctx, acks, response)
         }));
     }
-    let response = append_all(b, &ctx, request, &Guards::default());
-    finish(b, &ctx, acks, response)
+    let (mut response, commits) = append_all(b, &ctx, request, &Guards::default());
+    if commits.is_empty() || acks == 0 {
+        return finish(b, &ctx, acks, response);
+    }
+    let b = Arc::clone(b);
+    Reply::Later(Box::pin(async move {
+        wait_for_commits(&b, &ctx, commits, &mut response).await;
+        finish(&b, &ctx, acks, response)
+    }))
+}
+
+/// A partition of the response whose records are not durable yet.
+struct PendingCommit {
+    topic: usize,
+    partition: usize,
+    commit: Commit,
+}
+
+/// Waits until everything is durable; what failed becomes an error.
+async fn wait_for_commits(
+    b: &Arc<Broker>,
+    ctx: &RequestContext,
+    commits: Vec<PendingCommit>,
+    response: &mut ProduceResponse,
+) {
+    for PendingCommit { topic, partition, commit } in commits {
+        if matches!(commit.await, Ok(Ok(()))) {
+            continue;
+        }
+        let code = ErrorCode::KafkaStorageError;
+        b.metrics.all_topics.failed_produce_requests.inc();
+        count_error(&b.metrics, ctx, code);
+        if let Some(topic) = response.responses.get_mut(topic)
+            && let Some(found) = topic.partition_responses.get_mut(partition)
+        {
+            *found = PartitionProduceResponse {
+                index: found.index,
+                error_code: code.code(),
+                base_offset: -1,
+                ..Default::default()
+            };
+        }
+    }
 }
 
 /// The outcome of verifications with the transaction coordinator, by topic and partition.
@@ -94,7 +138,7 @@ fn append_all(
     ctx: &RequestContext,
     request: ProduceRequest,
     guards: &Guards,
-) -> ProduceResponse {
+) -> (ProduceResponse, Vec<PendingCommit>) {
     let now_ms = wall_clock_ms();
     let produce = Produce {
         broker: b,
@@ -104,10 +148,19 @@ fn append_all(
         now_ms,
         guards,
         image: b.image.load_full(),
+        commit: Cell::new(None),
     };
     let mut leaders = Vec::new();
-    let responses = request.topic_data.into_iter().map(|topic| produce.topic(topic, &mut leaders)).collect();
-    ProduceResponse { responses, node_endpoints: produce.endpoints(leaders), ..Default::default() }
+    let mut commits = Vec::new();
+    let responses = request
+        .topic_data
+        .into_iter()
+        .enumerate()
+        .map(|(at, topic)| produce.topic(at, topic, &mut leaders, &mut commits))
+        .collect();
+    let response =
+        ProduceResponse { responses, node_endpoints: produce.endpoints(leaders), ..Default::default() };
+    (response, commits)
 }
 
 /// Why one partition was not written: the code, and what is said of it.
@@ -132,10 +185,18 @@ struct Produce<'a> {
     now_ms: i64,
     guards: &'a Guards,
     image: Arc<ottla_metadata::image::MetadataImage>,
+    /// What the append of the partition at hand waits for.
+    commit: Cell<Option<Commit>>,
 }
 
 impl Produce<'_> {
-    fn topic(&self, topic: TopicProduceData, leaders: &mut Vec<i32>) -> TopicProduceResponse {
+    fn topic(
+        &self,
+        at: usize,
+        topic: TopicProduceData,
+        leaders: &mut Vec<i32>,
+        commits: &mut Vec<PendingCommit>,
+    ) -> TopicProduceResponse {
         let by_id = self.ctx.version >= 13;
         let known = if by_id {
             self.image.topics.by_id(&topic.topic_id)
@@ -146,12 +207,18 @@ impl Produce<'_> {
         let partition_responses = topic
             .partition_data
             .into_iter()
-            .map(|data| {
+            .enumerate()
+            .map(|(partition, data)| {
                 let index = data.index;
                 let result = match known {
                     None => Err(missing.into()),
                     Some(topic) => self.partition(topic, data),
                 };
+                commits.extend(self.commit.take().map(|commit| PendingCommit {
+                    topic: at,
+                    partition,
+                    commit,
+                }));
                 self.response(known.map(|t| t.id), index, result, leaders)
             })
             .collect();
@@ -209,7 +276,7 @@ impl Produce<'_> {
 
     fn append(
         &self,
-        partition: &Partition,
+        partition: &Arc<Partition>,
         records: Bytes,
         verification_guard: VerificationGuard,
     ) -> Result<(i64, i64, i64), Refused> {
@@ -219,8 +286,9 @@ impl Produce<'_> {
         };
         let mut writable = records.try_into_mut().unwrap_or_else(|shared| BytesMut::from(&shared[..]));
         let size = writable.len() as u64;
-        match partition.append(&mut writable, &options) {
-            Ok(info) => {
+        match partition.append_committed(&mut writable, &options) {
+            Ok((info, commit)) => {
+                self.commit.set(commit);
                 for metrics in [&self.broker.metrics.all_topics, &*partition.topic_metrics] {
                     metrics.bytes_in.add(size);
                     metrics.messages_in.add(info.record_count.max(0) as u64);

@@ -231,6 +231,8 @@ pub static BROKER_KEYS: &[ConfigKey] = &[
     key("offsets.topic.replication.factor", Short, Value("3"), AtLeast(1.0), High, ReadOnly, false, "Replicas of the offsets topic."),
     key("offsets.topic.segment.bytes", Int, Value("104857600"), AtLeast(1.0), High, ReadOnly, false, "Segment size of the offsets topic."),
     key("ottla.http.listen", Text, Null, Any, Low, ReadOnly, true, "Address of metrics, health and console, as host:port."),
+    key("ottla.log.unflushed.bytes.per.dir", Long, Value("2147483648"), AtLeast(0.0), Low, ReadOnly, false, "Bytes of a log directory that may be written and not yet durable."),
+    key("ottla.log.unflushed.bytes.per.partition", Long, Value("268435456"), AtLeast(0.0), Low, ReadOnly, false, "Bytes of a partition that may be written and not yet durable."),
     key("principal.builder.class", Class, Value("org.apache.kafka.common.security.authenticator.DefaultKafkaPrincipalBuilder"), Any, Medium, PerBroker, false, "Class that names principals."),
     key("process.roles", ListOf, Required, List { allowed: &["broker", "controller"], empty: false, null: false }, High, ReadOnly, false, "Roles of the node: `broker`, `controller` or both."),
     key("producer.id.expiration.check.interval.ms", Int, Value("600000"), AtLeast(1.0), Low, ReadOnly, true, "Time between searches for expired producer ids."),

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::{MAX_CHECKPOINT_BYTES, parse};
 use crate::disk::Disk;
-use crate::segment::invalid_data;
+use crate::error::CorruptFile;
 
 /// Name of the file in a partition's directory.
 pub const LEADER_EPOCH_CHECKPOINT: &str = "leader-epoch-checkpoint";
@@ -43,7 +43,7 @@ impl LeaderEpochCache {
                 let (epoch, offset) = line.split_once(' ')?;
                 Some(EpochEntry { epoch: epoch.parse().ok()?, start_offset: offset.trim().parse().ok()? })
             })
-            .map_err(invalid_data)?;
+            .map_err(|error| CorruptFile::error(&path, None, error))?;
             entries.sort_by_key(|entry| entry.epoch);
         }
         Ok(LeaderEpochCache { disk, path, entries })
@@ -89,7 +89,7 @@ impl LeaderEpochCache {
             return Ok(());
         }
         // What is not in the file must be tried again by the next append of the epoch.
-        self.write().inspect_err(|_| self.entries = before)
+        self.write_change(before)
     }
 
     pub(crate) fn assign_in_memory(&mut self, epoch: i32, start_offset: i64) -> bool {
@@ -127,31 +127,43 @@ impl LeaderEpochCache {
         above.checked_sub(1).and_then(|slot| self.entries.get(slot)).map(|entry| entry.epoch)
     }
 
+    /// Removes the epochs that start at or behind `end_offset`, in memory only.
+    pub(crate) fn forget_from(&mut self, end_offset: i64) {
+        while self.entries.last().is_some_and(|last| last.start_offset >= end_offset) {
+            self.entries.pop();
+        }
+    }
+
+    /// Writes the file when the entries are no longer those of `before`; an error brings those back.
+    fn write_change(&mut self, before: Vec<EpochEntry>) -> io::Result<()> {
+        if self.entries == before {
+            return Ok(());
+        }
+        self.write().inspect_err(|_| self.entries = before)
+    }
+
     /// Removes the epochs that start at or behind `end_offset`.
     pub(crate) fn truncate_from_end(&mut self, end_offset: i64) -> io::Result<()> {
-        let before = self.entries.len();
+        let before = self.entries.clone();
         if end_offset >= 0 {
-            while self.entries.last().is_some_and(|last| last.start_offset >= end_offset) {
-                self.entries.pop();
-            }
+            self.forget_from(end_offset);
         }
-        if self.entries.len() == before { Ok(()) } else { self.write() }
+        self.write_change(before)
     }
 
     /// Lets the first epoch start at `start_offset`.
     pub(crate) fn truncate_from_start(&mut self, start_offset: i64) -> io::Result<()> {
         let passed = self.entries.partition_point(|entry| entry.start_offset <= start_offset);
         let Some(last) = passed.checked_sub(1) else { return Ok(()) };
-        let first = EpochEntry { epoch: self.entries[last].epoch, start_offset };
-        let changed = last > 0 || self.entries[0] != first;
+        let before = self.entries.clone();
         self.entries.drain(..last);
-        self.entries[0] = first;
-        if changed { self.write() } else { Ok(()) }
+        self.entries[0].start_offset = start_offset;
+        self.write_change(before)
     }
 
     /// Removes every epoch.
     pub(crate) fn clear(&mut self) -> io::Result<()> {
-        self.entries.clear();
-        self.write()
+        let before = std::mem::take(&mut self.entries);
+        self.write_change(before)
     }
 }

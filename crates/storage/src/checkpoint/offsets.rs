@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex};
 
 use super::{CheckpointError, MAX_CHECKPOINT_BYTES, parse};
 use crate::disk::Disk;
+use crate::error::CorruptFile;
 use crate::log::TopicPartition;
-use crate::segment::invalid_data;
 
 /// Up to where each log is synced.
 pub const RECOVERY_POINT_CHECKPOINT: &str = "recovery-point-offset-checkpoint";
@@ -64,7 +64,7 @@ impl OffsetCheckpoint {
     /// As the disk says; a malformed file is [`io::ErrorKind::InvalidData`].
     pub fn read(&self) -> io::Result<BTreeMap<TopicPartition, i64>> {
         match self.disk.read(&self.path, MAX_CHECKPOINT_BYTES)? {
-            Some(bytes) => parse_offsets(&bytes).map_err(invalid_data),
+            Some(bytes) => parse_offsets(&bytes).map_err(|error| CorruptFile::error(&self.path, None, error)),
             None => Ok(BTreeMap::new()),
         }
     }

@@ -82,7 +82,7 @@ impl<'s> CheckedScan<'s> {
                 Err(corrupt(self.place.next_offset, CorruptBatch::Incomplete { left }))
             }
             Err(ScanError::Io(error)) => Err(io_error(error)),
-            Err(ScanError::Corrupt(error)) => Err(corrupt(self.place.next_offset, error.into())),
+            Err(ScanError::Corrupt { error, .. }) => Err(corrupt(self.place.next_offset, error.into())),
         }
     }
 

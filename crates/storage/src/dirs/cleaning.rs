@@ -95,45 +95,6 @@ impl LogDirs {
         self.cleaner.resume(partition);
     }
 
-    /// [`Log::truncate_to`], with cleaning kept away meanwhile. What is appended from there on counts as dirty.
-    ///
-    /// # Errors
-    /// As [`Log::truncate_to`].
-    pub fn truncate_to(
-        &self,
-        partition: &TopicPartition,
-        offset: i64,
-        now_ms: i64,
-    ) -> Result<bool, LogError> {
-        let Some(log) = self.get(partition) else {
-            return Err(LogError::Closed { partition: partition.clone() });
-        };
-        self.while_paused(&log, || {
-            self.truncate_cleaner_checkpoint(&log, offset)?;
-            log.truncate_to(offset, now_ms)
-        })
-    }
-
-    /// [`Log::truncate_fully_and_start_at`], with cleaning kept away meanwhile.
-    ///
-    /// # Errors
-    /// As [`Log::truncate_fully_and_start_at`].
-    pub fn truncate_fully_and_start_at(
-        &self,
-        partition: &TopicPartition,
-        offset: i64,
-        log_start_offset: Option<i64>,
-        now_ms: i64,
-    ) -> Result<(), LogError> {
-        let Some(log) = self.get(partition) else {
-            return Err(LogError::Closed { partition: partition.clone() });
-        };
-        self.while_paused(&log, || {
-            self.truncate_cleaner_checkpoint(&log, offset)?;
-            log.truncate_fully_and_start_at(offset, log_start_offset, now_ms)
-        })
-    }
-
     pub(super) fn while_paused<R>(&self, log: &Log, f: impl FnOnce() -> R) -> R {
         self.cleaner.abort_and_pause(log.partition());
         let result = f();
@@ -141,7 +102,7 @@ impl LogDirs {
         result
     }
 
-    fn truncate_cleaner_checkpoint(&self, log: &Log, offset: i64) -> Result<(), LogError> {
+    pub(super) fn truncate_cleaner_checkpoint(&self, log: &Log, offset: i64) -> Result<(), LogError> {
         self.cleaner
             .truncate_checkpoint(log.dir_state().path(), log.partition(), offset)
             .map_err(|error| log.storage_error("Error while truncating the cleaner's checkpoint", error))

@@ -23,6 +23,7 @@ use crate::config::LogConfig;
 use crate::disk::{DirLock, Disk};
 use crate::error::LogError;
 use crate::log::{DEFAULT_PRODUCER_ID_EXPIRATION_MS, Log, LogOptions, TopicPartition};
+use crate::mutation::{self, Mutation};
 
 /// The settings of a topic, by its name.
 pub type TopicConfigs = Arc<dyn Fn(&str) -> LogConfig + Send + Sync>;
@@ -34,7 +35,7 @@ pub struct LogDirsOptions {
     pub dirs: Vec<PathBuf>,
     /// Settings of topics.
     pub topic_configs: TopicConfigs,
-    /// `num.recovery.threads.per.data.dir`.
+    /// `num.recovery.threads.per.data.dir`; 0 loads everything on the caller's thread, one log after the other.
     pub recovery_threads_per_data_dir: usize,
     /// `producer.id.expiration.ms`.
     pub producer_id_expiration_ms: i64,
@@ -42,6 +43,11 @@ pub struct LogDirsOptions {
     pub transaction_verification: bool,
     /// `file.delete.delay.ms` of whole partitions.
     pub file_delete_delay_ms: i64,
+    /// `ottla.log.unflushed.bytes.per.partition`: bytes of one log that may be written and not durable before it is
+    /// made durable in the background.
+    pub max_unflushed_bytes_per_partition: u64,
+    /// `ottla.log.unflushed.bytes.per.dir`: the same for all logs of a directory.
+    pub max_unflushed_bytes_per_dir: u64,
 }
 
 impl fmt::Debug for LogDirsOptions {
@@ -60,6 +66,8 @@ impl LogDirsOptions {
             producer_id_expiration_ms: DEFAULT_PRODUCER_ID_EXPIRATION_MS,
             transaction_verification: true,
             file_delete_delay_ms: 60_000,
+            max_unflushed_bytes_per_partition: 256 << 20,
+            max_unflushed_bytes_per_dir: 2 << 30,
         }
     }
 }
@@ -154,6 +162,7 @@ impl LogDirs {
         let mut dirs = Vec::new();
         for path in &options.dirs {
             let state = Arc::new(DirState::new(path.clone()));
+            state.set_max_unflushed_bytes(options.max_unflushed_bytes_per_partition);
             let mut dir = LogDir {
                 recovery_points: OffsetCheckpoint::new(Arc::clone(&disk), path, RECOVERY_POINT_CHECKPOINT),
                 log_starts: OffsetCheckpoint::new(Arc::clone(&disk), path, LOG_START_OFFSET_CHECKPOINT),
@@ -215,13 +224,19 @@ impl LogDirs {
     ///
     /// Directories that fail go offline with their logs; the others are loaded.
     pub fn load_logs(&self, now_ms: i64, is_stray: &(dyn Fn(&Log) -> bool + Sync)) {
+        let online = self.dirs.iter().filter(|dir| !dir.state.is_offline());
+        let load = move |dir: &LogDir| {
+            if let Err(error) = self.load_dir(dir, now_ms, is_stray) {
+                dir.state.fail("Error while loading the log directory", &error);
+            }
+        };
+        if self.options.recovery_threads_per_data_dir == 0 {
+            online.for_each(load);
+            return;
+        }
         std::thread::scope(|scope| {
-            for dir in self.dirs.iter().filter(|dir| !dir.state.is_offline()) {
-                scope.spawn(move || {
-                    if let Err(error) = self.load_dir(dir, now_ms, is_stray) {
-                        dir.state.fail("Error while loading the log directory", &error);
-                    }
-                });
+            for dir in online {
+                scope.spawn(move || load(dir));
             }
         });
     }
@@ -234,7 +249,7 @@ impl LogDirs {
     ) -> io::Result<()> {
         let path = dir.state.path();
         let clean = dir.clean.is_some();
-        if clean {
+        if clean && !mutation::on(Mutation::CleanMarkKept) {
             CleanShutdown::remove(&*self.disk, path)?;
         }
         let recovery_points = dir.recovery_points.read().unwrap_or_else(|error| {
@@ -259,27 +274,36 @@ impl LogDirs {
             }
         }
         let jobs = Mutex::new(jobs);
-        std::thread::scope(|scope| {
-            for _ in 0..self.options.recovery_threads_per_data_dir.max(1) {
-                scope.spawn(|| {
-                    loop {
-                        let next = jobs.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).pop_front();
-                        let Some((partition, kind, dir_path)) = next else { return };
-                        let options = LogOptions {
-                            log_start_offset: log_starts.get(&partition).copied().unwrap_or(0),
-                            recovery_point: recovery_points.get(&partition).copied().unwrap_or(0),
-                            had_clean_shutdown: clean,
-                            ..self.log_options(partition, dir_path, now_ms)
-                        };
-                        match Log::open(&self.disk, &dir.state, options) {
-                            Ok(log) => self.adopt(dir, log, kind, is_stray),
-                            Err(error) => tracing::error!(%error, "a log cannot be loaded"),
-                        }
-                    }
-                });
+        let work = || {
+            loop {
+                let next = jobs.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).pop_front();
+                let Some((partition, kind, dir_path)) = next else { return };
+                let options = LogOptions {
+                    log_start_offset: log_starts.get(&partition).copied().unwrap_or(0),
+                    recovery_point: recovery_points.get(&partition).copied().unwrap_or(0),
+                    had_clean_shutdown: clean,
+                    ..self.log_options(partition, dir_path, now_ms)
+                };
+                match Log::open(&self.disk, &dir.state, options) {
+                    Ok(log) => self.adopt(dir, log, kind, is_stray),
+                    Err(error) => tracing::error!(%error, "a log cannot be loaded"),
+                }
             }
-        });
-        Ok(())
+        };
+        match self.options.recovery_threads_per_data_dir {
+            0 => work(),
+            threads => std::thread::scope(|scope| {
+                for _ in 0..threads {
+                    scope.spawn(work);
+                }
+            }),
+        }
+        // A log that was cut ends at or before the point that is noted. Were it closed there, the next recovery would
+        // begin behind the segment whose indexes were built anew and are not durable.
+        match if clean { Ok(()) } else { self.note_recovery_points(dir) } {
+            Err(error) if !crate::error::is_no_space(&error) => Err(error),
+            _ => Ok(()),
+        }
     }
 
     fn adopt(&self, dir: &LogDir, log: Arc<Log>, kind: DirKind, is_stray: &(dyn Fn(&Log) -> bool + Sync)) {
@@ -457,6 +481,102 @@ impl LogDirs {
         Ok(true)
     }
 
+    /// [`Log::truncate_to`] of a partition, with cleaning kept away meanwhile; what is appended from there on counts as
+    /// dirty. The recovery point is taken back in the checkpoint first: records that take the place of those that go are
+    /// not to be taken for durable.
+    ///
+    /// # Errors
+    /// As [`Log::truncate_to`]; [`LogError::DirOffline`] when the checkpoint cannot be written.
+    pub fn truncate(&self, log: &Log, offset: i64, now_ms: i64) -> Result<bool, LogError> {
+        self.while_paused(log, || {
+            self.truncate_cleaner_checkpoint(log, offset)?;
+            self.note_recovery_point_below(log, offset)?;
+            let truncated = log.truncate_to(offset, now_ms)?;
+            // A flush that ran meanwhile may have brought the old point back.
+            self.note_recovery_point_below(log, offset)?;
+            Ok(truncated)
+        })
+    }
+
+    /// [`Log::truncate_fully_and_start_at`] of a partition, as [`LogDirs::truncate`] does it.
+    ///
+    /// # Errors
+    /// As [`LogDirs::truncate`].
+    pub fn truncate_fully_and_start_at(
+        &self,
+        log: &Log,
+        offset: i64,
+        log_start_offset: Option<i64>,
+        now_ms: i64,
+    ) -> Result<(), LogError> {
+        self.while_paused(log, || {
+            self.truncate_cleaner_checkpoint(log, offset)?;
+            self.note_recovery_point_below(log, offset.min(log.log_start_offset()))?;
+            self.forget_log_start(log)?;
+            log.truncate_fully_and_start_at(offset, log_start_offset, now_ms)
+        })
+    }
+
+    fn note_recovery_point_below(&self, log: &Log, offset: i64) -> Result<(), LogError> {
+        // Before the last record that stays: its segment may be closed there, see `Log::recovery_point_to_note`.
+        log.lower_recovery_point((offset - 1).max(0));
+        let Some(dir) = self.dirs.iter().find(|dir| Arc::ptr_eq(&dir.state, log.dir_state())) else {
+            return Ok(());
+        };
+        self.note_recovery_points(dir).map_err(|error| {
+            if !crate::error::is_no_space(&error) {
+                dir.state.fail("Error while writing checkpoints", &error);
+            }
+            LogError::Storage {
+                operation: "Error while writing the recovery point",
+                partition: log.partition().clone(),
+                dir: dir.state.path().to_path_buf(),
+                source: error,
+            }
+        })
+    }
+
+    /// A start that is noted must not outlive a truncation to below it.
+    fn forget_log_start(&self, log: &Log) -> Result<(), LogError> {
+        let Some(dir) = self.dirs.iter().find(|dir| Arc::ptr_eq(&dir.state, log.dir_state())) else {
+            return Ok(());
+        };
+        let mut starts = self.log_starts(dir);
+        starts.remove(log.partition());
+        dir.log_starts.write(&starts).map_err(|error| {
+            if !crate::error::is_no_space(&error) {
+                dir.state.fail("Error while writing checkpoints", &error);
+            }
+            LogError::Storage {
+                operation: "Error while writing the log start",
+                partition: log.partition().clone(),
+                dir: dir.state.path().to_path_buf(),
+                source: error,
+            }
+        })
+    }
+
+    /// The starts of the logs of a directory, where their first segments do not say them.
+    fn log_starts(&self, dir: &LogDir) -> BTreeMap<TopicPartition, i64> {
+        let mut starts = BTreeMap::new();
+        for log in self.all().iter().filter(|log| Arc::ptr_eq(log.dir_state(), &dir.state)) {
+            let start = log.log_start_offset();
+            if log.segment_sizes().first().is_some_and(|(base_offset, _)| start > *base_offset)
+                && !mutation::on(Mutation::LogStartNotNoted)
+            {
+                starts.insert(log.partition().clone(), start);
+            }
+        }
+        starts
+    }
+
+    fn note_recovery_points(&self, dir: &LogDir) -> io::Result<()> {
+        let all = self.all();
+        let logs = all.iter().filter(|log| Arc::ptr_eq(log.dir_state(), &dir.state));
+        let points = logs.map(|log| (log.partition().clone(), log.recovery_point_to_note())).collect();
+        dir.recovery_points.write(&points)
+    }
+
     /// Sets a partition aside that the cluster does not know. Returns whether there was one.
     ///
     /// # Errors
@@ -504,6 +624,30 @@ impl LogDirs {
                 tracing::warn!(%error, "maintenance of a log failed");
             }
         }
+        self.bound_unflushed(now_ms);
+    }
+
+    /// Makes the logs with the most bytes that are not durable durable, until each directory is below its limit.
+    fn bound_unflushed(&self, now_ms: i64) {
+        let all = self.all();
+        for dir in self.dirs.iter().filter(|dir| !dir.state.is_offline()) {
+            let mut logs: Vec<(u64, &Arc<Log>)> = all
+                .iter()
+                .filter(|log| Arc::ptr_eq(log.dir_state(), &dir.state))
+                .map(|log| (log.unflushed_bytes(), log))
+                .collect();
+            let mut total: u64 = logs.iter().map(|(bytes, _)| bytes).sum();
+            logs.sort_by_key(|(bytes, _)| std::cmp::Reverse(*bytes));
+            for (bytes, log) in logs {
+                if total <= self.options.max_unflushed_bytes_per_dir {
+                    break;
+                }
+                if let Err(error) = log.flush(now_ms) {
+                    tracing::warn!(%error, "a log cannot be made durable");
+                }
+                total -= bytes;
+            }
+        }
     }
 
     /// Writes recovery points, log start offsets and high watermarks of every online directory, where they changed.
@@ -513,22 +657,21 @@ impl LogDirs {
         for dir in self.dirs.iter().filter(|dir| !dir.state.is_offline()) {
             let logs = all.iter().filter(|log| Arc::ptr_eq(log.dir_state(), &dir.state));
             let mut recovery_points = BTreeMap::new();
-            let mut log_starts = BTreeMap::new();
             let mut high_watermarks = BTreeMap::new();
             for log in logs {
                 let partition = log.partition();
-                recovery_points.insert(partition.clone(), log.recovery_point());
+                let recovery_point = if mutation::on(Mutation::RecoveryPointEarly) {
+                    log.log_end_offset()
+                } else {
+                    log.recovery_point_to_note()
+                };
+                recovery_points.insert(partition.clone(), recovery_point);
                 high_watermarks.insert(partition.clone(), log.high_watermark());
-                let start = log.log_start_offset();
-                // A start that the first segment says needs no note.
-                if log.segment_sizes().first().is_some_and(|(base_offset, _)| start > *base_offset) {
-                    log_starts.insert(partition.clone(), start);
-                }
             }
             let result = dir
                 .recovery_points
                 .write(&recovery_points)
-                .and_then(|()| dir.log_starts.write(&log_starts))
+                .and_then(|()| dir.log_starts.write(&self.log_starts(dir)))
                 .and_then(|()| dir.high_watermarks.write(&high_watermarks));
             if let Err(error) = result
                 && !crate::error::is_no_space(&error)
@@ -541,6 +684,9 @@ impl LogDirs {
     /// Closes every log, writes the checkpoints and the marks of a clean stop. A directory of which a log cannot be
     /// closed gets no mark, and is recovered at the next start.
     pub fn shutdown(&self, now_ms: i64, broker_epoch: i64) {
+        for dir in &self.dirs {
+            dir.state.committer().stop();
+        }
         let mut all = self.all();
         all.extend(self.futures());
         let mut unclean: Vec<PathBuf> = Vec::new();

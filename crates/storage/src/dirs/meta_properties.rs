@@ -10,7 +10,7 @@ use ottla_protocol::types::Uuid;
 use thiserror::Error;
 
 use crate::disk::Disk;
-use crate::segment::invalid_data;
+use crate::error::CorruptFile;
 
 /// Name of the file in a log directory.
 pub const META_PROPERTIES_FILE: &str = "meta.properties";
@@ -139,7 +139,9 @@ impl MetaProperties {
     /// The disk; [`io::ErrorKind::InvalidData`] with a [`MetaPropertiesError`].
     pub fn read(disk: &dyn Disk, dir: &Path) -> io::Result<Option<Self>> {
         match disk.read(&dir.join(META_PROPERTIES_FILE), MAX_BYTES)? {
-            Some(bytes) => Self::parse(&bytes).map(Some).map_err(invalid_data),
+            Some(bytes) => Self::parse(&bytes)
+                .map(Some)
+                .map_err(|error| CorruptFile::error(&dir.join(META_PROPERTIES_FILE), None, error)),
             None => Ok(None),
         }
     }

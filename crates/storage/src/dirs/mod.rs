@@ -4,6 +4,7 @@
 
 mod clean_shutdown;
 mod cleaning;
+mod commit;
 mod log_dirs;
 mod meta_properties;
 mod moves;
@@ -14,6 +15,7 @@ mod state;
 
 pub use clean_shutdown::{CLEAN_SHUTDOWN_FILE, CleanShutdown};
 pub use cleaning::{CleanerStatus, Cleaning};
+pub use commit::{Committed, Committer};
 pub use log_dirs::{DirError, LogDirInfo, LogDirs, LogDirsOptions, TopicConfigs};
 pub use meta_properties::{META_PROPERTIES_FILE, MetaProperties, MetaPropertiesError};
 pub use moves::{Copied, Promoted};

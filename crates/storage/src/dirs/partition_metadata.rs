@@ -6,7 +6,7 @@ use std::path::Path;
 use ottla_protocol::types::Uuid;
 
 use crate::disk::Disk;
-use crate::segment::invalid_data;
+use crate::error::CorruptFile;
 
 /// Name of the file in a partition's directory.
 pub const PARTITION_METADATA_FILE: &str = "partition.metadata";
@@ -43,7 +43,9 @@ impl PartitionMetadata {
     pub fn read(disk: &dyn Disk, dir: &Path) -> io::Result<Option<Self>> {
         let Some(bytes) = disk.read(&dir.join(PARTITION_METADATA_FILE), MAX_BYTES)? else { return Ok(None) };
         let parsed = std::str::from_utf8(&bytes).ok().and_then(Self::parse);
-        parsed.map(Some).ok_or_else(|| invalid_data("malformed partition.metadata"))
+        parsed.map(Some).ok_or_else(|| {
+            CorruptFile::error(&dir.join(PARTITION_METADATA_FILE), None, "malformed partition.metadata")
+        })
     }
 
     /// Writes the file, durably.

@@ -4,7 +4,9 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use super::commit::Committer;
 
 type FailureHook = Box<dyn Fn(&Path) + Send + Sync>;
 
@@ -13,6 +15,9 @@ pub struct DirState {
     path: PathBuf,
     offline: AtomicBool,
     hook: Mutex<Option<FailureHook>>,
+    committer: Committer,
+    /// Bytes of one log that may be written and not durable before a sync is asked for.
+    max_unflushed_bytes: AtomicU64,
 }
 
 impl fmt::Debug for DirState {
@@ -24,12 +29,34 @@ impl fmt::Debug for DirState {
 impl DirState {
     /// A directory that is online.
     pub fn new(path: PathBuf) -> Self {
-        DirState { path, offline: AtomicBool::new(false), hook: Mutex::new(None) }
+        DirState {
+            path,
+            offline: AtomicBool::new(false),
+            hook: Mutex::new(None),
+            committer: Committer::default(),
+            max_unflushed_bytes: AtomicU64::new(u64::MAX),
+        }
     }
 
     /// The directory.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The queue of appends that wait to be durable.
+    pub fn committer(&self) -> &Committer {
+        &self.committer
+    }
+
+    /// Bytes of one log that may be written and not durable before [`crate::log::AppendInfo::writeback_due`] asks for
+    /// a sync; no limit at first.
+    pub fn max_unflushed_bytes(&self) -> u64 {
+        self.max_unflushed_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Sets that limit.
+    pub fn set_max_unflushed_bytes(&self, bytes: u64) {
+        self.max_unflushed_bytes.store(bytes, Ordering::Relaxed);
     }
 
     /// Whether an operation failed, so that nothing in the directory may be used.

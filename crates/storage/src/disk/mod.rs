@@ -11,6 +11,8 @@ use std::os::fd::RawFd;
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::mutation::{self, Mutation};
+
 /// How a file is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OpenMode {
@@ -138,7 +140,9 @@ pub trait Disk: Send + Sync + Debug {
         let file = self.open(&temporary, OpenMode::ReadWrite)?;
         file.truncate(0)?;
         file.pwrite_all(bytes, 0)?;
-        file.sync_all()?;
+        if !mutation::on(Mutation::RenameBeforeSync) {
+            file.sync_all()?;
+        }
         drop(file);
         self.rename(&temporary, path)?;
         match path.parent() {

@@ -5,9 +5,22 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, RwLock, RwLockReadGuard};
 
 use crate::disk::{Disk, DiskFile, OpenMode, read_full};
+use crate::error::CorruptFile;
 
 /// Entries that may wait in memory before they are written.
 const WRITE_BEHIND: usize = 64;
+
+/// The largest index that is read into memory. `segment.index.bytes` is 10 MiB by default; a file that claims more than
+/// this, perhaps with holes, is none of ours.
+const MAX_INDEX_BYTES: u64 = 1 << 30;
+
+/// The length of an index file, if it can be one.
+pub(super) fn index_len(file: &dyn DiskFile, path: &Path) -> io::Result<usize> {
+    match file.len()? {
+        len @ 0..=MAX_INDEX_BYTES => Ok(len as usize),
+        len => Err(CorruptFile::error(path, None, format!("an index of {len} bytes"))),
+    }
+}
 
 #[derive(Debug)]
 pub(super) struct Entries<const N: usize> {
@@ -64,7 +77,7 @@ impl<const N: usize> Entries<N> {
         let mut entries = Vec::new();
         if self.disk.metadata(&self.path)?.is_some() {
             let file = self.disk.open(&self.path, OpenMode::Read)?;
-            let mut bytes = vec![0; file.len()? as usize];
+            let mut bytes = vec![0; index_len(&*file, &self.path)?];
             let read = read_full(&*file, &mut bytes, 0)?;
             entries = bytes[..read].as_chunks::<N>().0.to_vec();
         }
@@ -129,12 +142,21 @@ impl<const N: usize> Entries<N> {
     pub(super) fn write_out(&self) -> io::Result<()> {
         let (file, bytes, position, count) = {
             let inner = self.read();
-            let (Some(file), Some(entries)) = (&inner.file, &inner.entries) else { return Ok(()) };
+            let Some(entries) = &inner.entries else { return Ok(()) };
             if entries.len() <= inner.written {
                 return Ok(());
             }
             let bytes = entries[inner.written..].concat();
-            (Arc::clone(file), bytes, (inner.written * N) as u64, entries.len())
+            (inner.file.clone(), bytes, (inner.written * N) as u64, entries.len())
+        };
+        let file = match file {
+            Some(file) => file,
+            // Closed by a roll that did not come to its end.
+            None => {
+                let file = self.disk.open(&self.path, OpenMode::ReadWrite)?;
+                self.write().file = Some(Arc::clone(&file));
+                file
+            }
         };
         file.pwrite_all(&bytes, position)?;
         let mut inner = self.write();

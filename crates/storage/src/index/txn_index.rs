@@ -4,8 +4,9 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, RwLock};
 
-use super::entries::{int32, int64};
+use super::entries::{index_len, int32, int64};
 use crate::disk::{Disk, DiskFile, OpenMode, read_full};
+use crate::error::{CorruptFile, is_no_space};
 
 const ENTRY: usize = 34;
 const VERSION: i16 = 0;
@@ -59,6 +60,8 @@ struct Inner {
     file: Option<Arc<dyn DiskFile>>,
     /// The file no longer belongs to these entries: only memory counts from now on.
     detached: bool,
+    /// How many of the entries the file holds; the others wait for space on the disk.
+    written: usize,
 }
 
 impl TransactionIndex {
@@ -79,24 +82,39 @@ impl TransactionIndex {
             let mut entries = Vec::new();
             if self.disk.metadata(&self.path)?.is_some() {
                 let file = self.disk.open(&self.path, OpenMode::Read)?;
-                let mut bytes = vec![0; file.len()? as usize];
+                let mut bytes = vec![0; index_len(&*file, &self.path)?];
                 let read = read_full(&*file, &mut bytes, 0)?;
-                for entry in bytes[..read].as_chunks::<ENTRY>().0 {
+                for (index, entry) in bytes[..read].as_chunks::<ENTRY>().0.iter().enumerate() {
                     let entry = AbortedTxn::parse(entry).ok_or_else(|| {
-                        io::Error::new(io::ErrorKind::InvalidData, "unknown version in a transaction index")
+                        let position = Some((index * ENTRY) as u64);
+                        CorruptFile::error(&self.path, position, "unknown version in a transaction index")
                     })?;
                     entries.push(entry);
                 }
             }
+            inner.written = entries.len();
             inner.loaded = Some(entries);
         }
         Ok(inner.loaded.get_or_insert_default())
     }
 
-    /// Appends a transaction; the file is made when it is the first.
+    /// Appends a transaction; the file is made when it is the first. On a full disk the entry waits in memory for
+    /// the next append or [`TransactionIndex::write_out`].
     pub(crate) fn append(&self, txn: AbortedTxn) -> io::Result<()> {
         let mut inner = self.inner.write().unwrap_or_else(|poisoned| poisoned.into_inner());
-        let position = self.load(&mut inner)?.len() * ENTRY;
+        self.load(&mut inner)?.push(txn);
+        match self.write_waiting(&mut inner) {
+            Err(error) if is_no_space(&error) => Ok(()),
+            other => other,
+        }
+    }
+
+    fn write_waiting(&self, inner: &mut Inner) -> io::Result<()> {
+        let waiting = match &inner.loaded {
+            Some(entries) if entries.len() > inner.written => &entries[inner.written..],
+            _ => return Ok(()),
+        };
+        let bytes: Vec<u8> = waiting.iter().flat_map(|txn| txn.to_bytes()).collect();
         let file = match &inner.file {
             Some(file) => Arc::clone(file),
             None => {
@@ -105,9 +123,15 @@ impl TransactionIndex {
                 file
             }
         };
-        file.pwrite_all(&txn.to_bytes(), position as u64)?;
-        self.load(&mut inner)?.push(txn);
+        file.pwrite_all(&bytes, (inner.written * ENTRY) as u64)?;
+        inner.written += bytes.len() / ENTRY;
         Ok(())
+    }
+
+    /// Writes what waits for space.
+    pub(crate) fn write_out(&self) -> io::Result<()> {
+        let mut inner = self.inner.write().unwrap_or_else(|poisoned| poisoned.into_inner());
+        self.write_waiting(&mut inner)
     }
 
     /// Every aborted transaction, in order.
@@ -153,6 +177,7 @@ impl TransactionIndex {
             inner.file = Some(file);
         }
         inner.loaded = Some(Vec::new());
+        inner.written = 0;
         Ok(())
     }
 
@@ -163,12 +188,17 @@ impl TransactionIndex {
         let keep = entries.iter().position(|txn| txn.last_offset >= offset).unwrap_or(entries.len());
         if keep < entries.len() {
             entries.truncate(keep);
-            self.disk.open(&self.path, OpenMode::ReadWrite)?.truncate((keep * ENTRY) as u64)?;
+            inner.written = inner.written.min(keep);
+            // It stays open, so that the next sync makes the cut durable too.
+            let file = self.disk.open(&self.path, OpenMode::ReadWrite)?;
+            file.truncate((inner.written * ENTRY) as u64)?;
+            inner.file = Some(file);
         }
         Ok(())
     }
 
     pub(crate) fn sync(&self) -> io::Result<()> {
+        self.write_out()?;
         let file = self.inner.read().unwrap_or_else(|poisoned| poisoned.into_inner()).file.clone();
         file.map_or(Ok(()), |file| file.sync_data())
     }

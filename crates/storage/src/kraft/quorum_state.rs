@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use thiserror::Error;
 
 use crate::disk::Disk;
-use crate::segment::invalid_data;
+use crate::error::CorruptFile;
 
 /// Name of the file in the metadata log's directory.
 pub const QUORUM_STATE_FILE: &str = "quorum-state";
@@ -138,7 +138,9 @@ impl QuorumState {
     /// The disk; [`io::ErrorKind::InvalidData`] with a [`QuorumStateError`].
     pub fn read(disk: &dyn Disk, dir: &Path) -> io::Result<Option<Self>> {
         match disk.read(&dir.join(QUORUM_STATE_FILE), MAX_BYTES)? {
-            Some(bytes) => Self::parse(&bytes).map(Some).map_err(invalid_data),
+            Some(bytes) => Self::parse(&bytes)
+                .map(Some)
+                .map_err(|error| CorruptFile::error(&dir.join(QUORUM_STATE_FILE), None, error)),
             None => Ok(None),
         }
     }

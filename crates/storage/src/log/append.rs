@@ -6,6 +6,7 @@ use ottla_protocol::records::{Batch, BatchIter, NO_TIMESTAMP, TimestampType, pat
 
 use super::{Log, LogOffsetMetadata, Writer, with_scratch};
 use crate::error::LogError;
+use crate::mutation::{self, Mutation};
 use crate::producer_state::{
     AppendOrigin, BatchMetadata, CompletedTxn, ProducerAppend, TRANSACTION_VERSION_UNKNOWN, VerificationGuard,
 };
@@ -25,6 +26,9 @@ pub struct AppendOptions {
     pub verification_guard: VerificationGuard,
     /// Transaction version of a marker (KIP-890), [`TRANSACTION_VERSION_UNKNOWN`] for everything else.
     pub transaction_version: i16,
+    /// Whether the caller waits for [`crate::dirs::Committer`] where `flush.messages` asks for a sync. Otherwise the append
+    /// itself syncs before it returns.
+    pub defer_commit: bool,
 }
 
 impl AppendOptions {
@@ -36,6 +40,7 @@ impl AppendOptions {
             now_ms,
             verification_guard: VerificationGuard::SENTINEL,
             transaction_version: TRANSACTION_VERSION_UNKNOWN,
+            defer_commit: false,
         }
     }
 }
@@ -63,6 +68,11 @@ pub struct AppendInfo {
     pub record_count: i64,
     /// Whether a segment was closed, which [`Log::maintain`] then makes durable.
     pub rolled: bool,
+    /// Whether the records must be made durable, by [`crate::dirs::Committer::submit`], before they are acknowledged or seen
+    /// by a reader. Only where [`AppendOptions::defer_commit`] was set.
+    pub commit_due: bool,
+    /// Whether more bytes than the limit are not durable, so that the log should be submitted without anybody waiting.
+    pub writeback_due: bool,
 }
 
 struct ProducerOutcome {
@@ -157,6 +167,8 @@ impl Log {
             size: 0,
             record_count: 0,
             rolled: false,
+            commit_due: false,
+            writeback_due: false,
         }
     }
 
@@ -184,6 +196,20 @@ impl Log {
     }
 
     fn append_locked(
+        &self,
+        writer: &mut Writer,
+        records: &[u8],
+        analysis: &Analysis,
+        options: &AppendOptions,
+    ) -> Result<AppendInfo, LogError> {
+        self.append_checked(writer, records, analysis, options).inspect_err(|_| {
+            // Epochs that were noted for later batches of the append start behind the end. The file is put right
+            // with the next epoch, or at the next start.
+            self.epochs_mut().forget_from(self.log_end_offset() + 1);
+        })
+    }
+
+    fn append_checked(
         &self,
         writer: &mut Writer,
         records: &[u8],
@@ -241,6 +267,8 @@ impl Log {
             size: records.len(),
             record_count: analysis.last_offset - first_or_last + 1,
             rolled,
+            commit_due: false,
+            writeback_due: false,
         };
 
         let start = LogOffsetMetadata {
@@ -256,6 +284,10 @@ impl Log {
             info.duplicate = true;
             info.size = 0;
             info.record_count = 0;
+            // The first attempt may still be waiting to be durable.
+            if config.flush_messages == 1 && self.recovery_point() <= duplicate.last_offset {
+                info.commit_due = self.commit(options)?;
+            }
             return Ok(info);
         }
 
@@ -280,11 +312,25 @@ impl Log {
         writer.producers.set_map_end_offset(analysis.last_offset + 1);
         self.publish_last_stable_offset(writer);
 
+        let appended = self.appended_bytes.load(Ordering::Relaxed) + records.len() as u64;
+        self.appended_bytes.store(appended, Ordering::Release);
         let unflushed = self.log_end_offset() - self.recovery_point.load(Ordering::Acquire);
-        if unflushed >= config.flush_messages {
-            self.flush(options.now_ms)?;
+        if unflushed >= config.flush_messages && !mutation::on(Mutation::AckBeforeFsync) {
+            info.commit_due = self.commit(options)?;
+        } else if appended - self.flushed_bytes.load(Ordering::Relaxed) > self.dir_state.max_unflushed_bytes()
+        {
+            info.writeback_due = !self.writeback_asked.swap(true, Ordering::Relaxed);
         }
         Ok(info)
+    }
+
+    /// Makes the log durable, or leaves it to a caller who waits for the commit thread. Returns whether it does.
+    fn commit(&self, options: &AppendOptions) -> Result<bool, LogError> {
+        if options.defer_commit && self.dir_state.committer().is_running() {
+            return Ok(true);
+        }
+        self.flush(options.now_ms)?;
+        Ok(false)
     }
 
     fn unexpected_offset(&self, records: &[u8], analysis: &Analysis, first_or_last: i64) -> LogError {

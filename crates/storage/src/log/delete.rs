@@ -33,6 +33,7 @@ impl Log {
             Ok(next.is_some_and(|next| next.base_offset() <= log.log_start_offset()))
         })?;
         if !config.cleanup_policy.delete {
+            self.sync_deletions(deleted)?;
             return Ok(deleted);
         }
         let size = self.size() as i64;
@@ -59,7 +60,18 @@ impl Log {
                 Ok(now_ms.saturating_sub(largest) > config.retention_ms)
             })?;
         }
+        self.sync_deletions(deleted)?;
         Ok(deleted)
+    }
+
+    /// What is deleted does not come back, and never leaves a hole between segments that do.
+    fn sync_deletions(&self, deleted: usize) -> Result<(), LogError> {
+        if deleted == 0 {
+            return Ok(());
+        }
+        self.disk
+            .fsync_dir(&self.dir())
+            .map_err(|error| self.storage_error("Error while deleting segments", error))
     }
 
     fn delete_matching(
@@ -113,17 +125,16 @@ impl Log {
     }
 
     /// Renames the files of segments that nobody finds any more; they go after `file.delete.delay.ms`.
+    ///
+    /// Each is durably gone before the next goes: after a power cut those that come back join those that are kept.
     pub(super) fn delete_segment_files(&self, segments: &[Arc<Segment>], now_ms: i64) -> io::Result<()> {
         for segment in segments {
             segment.txn_index.detach()?;
-            let [log, ..] = segment.files();
+            let [log, indexes @ ..] = segment.files();
             self.delete_later(&log, now_ms)?;
-        }
-        // A segment that comes back after a power cut must have its indexes still: nothing would tell that the one of
-        // its aborted transactions is missing.
-        self.disk.fsync_dir(&self.dir())?;
-        for segment in segments {
-            let [_, indexes @ ..] = segment.files();
+            // A segment that comes back after a power cut must have its indexes still: nothing would tell that the one
+            // of its aborted transactions is missing.
+            self.disk.fsync_dir(&self.dir())?;
             for path in indexes {
                 self.delete_later(&path, now_ms)?;
             }

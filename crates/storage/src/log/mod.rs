@@ -43,6 +43,7 @@ use crate::config::LogConfig;
 use crate::dirs::DirState;
 use crate::disk::Disk;
 use crate::error::{LogError, is_no_space};
+use crate::mutation::{self, Mutation};
 use crate::producer_state::Producers;
 use crate::segment::Segment;
 use offsets::Marks;
@@ -91,6 +92,11 @@ pub struct Log {
     last_stable_offset: AtomicI64,
     recovery_point: AtomicI64,
     last_flush_ms: AtomicI64,
+    /// Bytes that were ever appended, and how many of them are durable; only the difference has a meaning.
+    appended_bytes: AtomicU64,
+    flushed_bytes: AtomicU64,
+    /// Somebody was asked to make the log durable because too many bytes are not.
+    writeback_asked: AtomicBool,
     /// Bytes of all segments but the active one.
     closed_size: AtomicU64,
     /// One flush at a time.
@@ -168,6 +174,35 @@ impl Log {
         self.recovery_point.load(Ordering::Acquire)
     }
 
+    /// The recovery point as it may be noted in the checkpoint. At the end of the active segment it stays before the
+    /// last record: should the segment be closed there, its indexes are durable later than its records, and recovery
+    /// has to begin in it.
+    pub fn recovery_point_to_note(&self) -> i64 {
+        let point = self.recovery_point();
+        let active = self.active_segment().base_offset();
+        if point > active && !mutation::on(Mutation::UnevenRecoveryPoint) {
+            (point - 1).max(active)
+        } else {
+            point
+        }
+    }
+
+    /// Bytes that are written and, as far as is known, not durable.
+    pub fn unflushed_bytes(&self) -> u64 {
+        let flushed = self.flushed_bytes.load(Ordering::Relaxed);
+        self.appended_bytes.load(Ordering::Relaxed).saturating_sub(flushed)
+    }
+
+    /// What is said of a log in a directory that failed.
+    pub(crate) fn offline_error(&self) -> LogError {
+        LogError::DirOffline { dir: self.dir_state.path().to_path_buf() }
+    }
+
+    /// Takes the recovery point back before a truncation.
+    pub(crate) fn lower_recovery_point(&self, offset: i64) {
+        self.recovery_point.fetch_min(offset, Ordering::AcqRel);
+    }
+
     /// Bytes of all segments.
     pub fn size(&self) -> u64 {
         self.closed_size.load(Ordering::Relaxed) + self.active_segment().size()
@@ -242,7 +277,7 @@ impl Log {
     /// Fails when the directory is offline or the log is closed.
     fn check_open(&self) -> Result<(), LogError> {
         if self.dir_state.is_offline() {
-            return Err(LogError::DirOffline { dir: self.dir_state.path().to_path_buf() });
+            return Err(self.offline_error());
         }
         if self.closed.load(Ordering::Acquire) {
             return Err(LogError::Closed { partition: self.partition.clone() });
@@ -252,7 +287,7 @@ impl Log {
 
     /// Turns an error of the disk into one of the log. Unless the disk is only full, the directory goes offline.
     pub(crate) fn storage_error(&self, operation: &'static str, source: io::Error) -> LogError {
-        if !is_no_space(&source) {
+        if !is_no_space(&source) && !mutation::on(Mutation::AppendAfterFailedWrite) {
             self.dir_state.fail(operation, &source);
         }
         LogError::Storage {

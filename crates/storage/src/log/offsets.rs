@@ -142,10 +142,11 @@ impl Log {
         if offset <= self.log_start_offset() {
             return Ok(false);
         }
-        self.log_start_offset.store(offset, Ordering::Release);
+        // First what can fail: on a full disk nothing has moved.
         self.epochs_mut()
             .truncate_from_start(offset)
             .map_err(|error| self.storage_error("Exception while increasing log start offset", error))?;
+        self.log_start_offset.store(offset, Ordering::Release);
         writer.producers.on_log_start_offset_incremented(offset);
         self.publish_last_stable_offset(writer);
         Ok(true)

@@ -16,6 +16,7 @@ use crate::config::LogConfig;
 use crate::dirs::{DirState, PartitionMetadata};
 use crate::disk::Disk;
 use crate::error::LogError;
+use crate::mutation::{self, Mutation};
 use crate::producer_state::Producers;
 use crate::segment::Segment;
 use crate::segment::names::DELETED_SUFFIX;
@@ -102,7 +103,9 @@ impl Log {
         let LogOptions { partition, dir, config, now_ms, .. } = options;
         if disk.metadata(&dir)?.is_none() {
             disk.create_dir_all(&dir)?;
-            if let Some(parent) = dir.parent() {
+            if let Some(parent) = dir.parent()
+                && !mutation::on(Mutation::SkipPartitionDirFsync)
+            {
                 disk.fsync_dir(parent)?;
             }
         }
@@ -122,7 +125,7 @@ impl Log {
             (known, _) => known,
         };
 
-        let loader = Loader {
+        let mut loader = Loader {
             disk,
             dir: &dir,
             partition: &partition,
@@ -133,15 +136,48 @@ impl Log {
         };
         loader.finish_interrupted()?;
         let mut epochs = LeaderEpochCache::open(Arc::clone(disk), &dir)?;
-        let mut segments = loader.load_segments(&mut epochs)?;
-        if !options.had_clean_shutdown {
-            let from = segments
+        let (mut segments, without_indexes) = loader.load_segments()?;
+        if let Some(first) = segments.first() {
+            // Producer snapshots from before the first segment know nothing of what lay between.
+            loader.log_start_offset = loader.log_start_offset.max(first.base_offset());
+        }
+        // From where on everything is scanned. What is not scanned was durable, so that nothing is wrong but indexes.
+        let from = if options.had_clean_shutdown {
+            segments.len()
+        } else {
+            segments
                 .partition_point(|segment| segment.base_offset() <= options.recovery_point)
-                .saturating_sub(1);
+                .saturating_sub(1)
+        };
+        let noted = epochs.entries().to_vec();
+        let mut snapshots_hold = options.had_clean_shutdown;
+        for index in without_indexes.into_iter().filter(|index| *index < from) {
+            let (before, rest) = segments.split_at(index);
+            loader.rebuild_indexes(&rest[0], before, &mut epochs)?;
+            snapshots_hold = false;
+        }
+        if epochs.entries() != noted {
+            epochs.persist()?;
+        }
+        if !options.had_clean_shutdown {
+            // What the scanned segments say of epochs takes the place of what was noted: records whose deletion was
+            // not durable have come back without their epochs.
+            let noted = epochs.entries().to_vec();
+            if let Some(first) = segments.get(from) {
+                epochs.forget_from(first.base_offset());
+            }
             for index in from..segments.len() {
                 let (before, rest) = segments.split_at(index);
                 let cut = loader.recover_segment(&rest[0], before, &mut epochs)?;
-                if cut > 0 {
+                // The end of a closed segment can be lost while the next segment is there. Compaction leaves gaps too,
+                // and those stay.
+                let gap = !config.cleanup_policy.compact
+                    && match segments.get(index + 1) {
+                        Some(next) => segments[index].read_next_offset()? != next.base_offset(),
+                        None => false,
+                    };
+                if (cut > 0 || gap) && !mutation::on(Mutation::LaterSegmentsKept) {
+                    let rest = &segments[index..];
                     tracing::warn!(
                         %partition,
                         segment = rest[0].base_offset(),
@@ -150,14 +186,31 @@ impl Log {
                     );
                     let removed = segments.split_off(index + 1);
                     Self::remove_now(&**disk, &removed)?;
+                    // They must not come back between the records that take their place.
+                    disk.fsync_dir(&dir)?;
                     break;
                 }
+            }
+            if epochs.entries() != noted {
+                epochs.persist()?;
             }
         }
 
         let mut next_offset = None;
-        if let Some(last) = segments.last() {
-            let end = last.read_next_offset()?;
+        if let Some((last, before)) = segments.split_last() {
+            let end = match last.read_next_offset() {
+                // An index that leads astray is built anew; a log that is damaged itself is not cut after a clean stop.
+                Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                    if last.scan_to_end()?.is_none() {
+                        return Err(error.into());
+                    }
+                    tracing::warn!(%partition, segment = last.base_offset(), %error, "building the indexes anew");
+                    loader.rebuild_indexes(last, before, &mut epochs)?;
+                    snapshots_hold = false;
+                    last.read_next_offset()?
+                }
+                other => other?,
+            };
             if end >= options.log_start_offset {
                 next_offset = Some(end);
             } else {
@@ -168,6 +221,7 @@ impl Log {
                     "the log ends before its start; deleting all segments"
                 );
                 Self::remove_now(&**disk, &segments)?;
+                disk.fsync_dir(&dir)?;
                 segments.clear();
                 epochs.clear()?;
                 Producers::open(Arc::clone(disk), &dir, options.producer_id_expiration_ms)?
@@ -176,6 +230,10 @@ impl Log {
         }
         if segments.is_empty() {
             segments.push(Self::create_segment(disk, &dir, options.log_start_offset, &config, now_ms)?);
+            if options.log_start_offset > 0 {
+                // The segment's name is from now on what says where the log starts.
+                disk.fsync_dir(&dir)?;
+            }
         }
         let active = Arc::clone(&segments[segments.len() - 1]);
         active.activate(&config)?;
@@ -199,7 +257,7 @@ impl Log {
             &segments,
             log_start_offset,
             end,
-            options.had_clean_shutdown,
+            snapshots_hold,
             now_ms,
             &partition,
         )?;
@@ -230,6 +288,9 @@ impl Log {
             last_stable_offset: AtomicI64::new(log_start_offset),
             recovery_point: AtomicI64::new(recovery_point),
             last_flush_ms: AtomicI64::new(now_ms),
+            appended_bytes: AtomicU64::new(0),
+            flushed_bytes: AtomicU64::new(0),
+            writeback_asked: AtomicBool::new(false),
             closed_size: AtomicU64::new(0),
             flush_lock: Mutex::new(()),
             pending_deletes: Mutex::new(Vec::new()),
@@ -298,6 +359,8 @@ impl Log {
         self.flush(now_ms)?;
         // The closed segments are trimmed and durable; only the active one is left to close.
         self.active_segment().close().map_err(error)?;
+        // The snapshot and a first transaction index are new files.
+        self.disk.fsync_dir(&self.dir()).map_err(error)?;
         self.closed.store(true, Ordering::Release);
         Ok(())
     }
@@ -329,7 +392,10 @@ impl Log {
         let mut dir = self.dir.write().unwrap_or_else(|poisoned| poisoned.into_inner());
         self.disk
             .rename(&dir, &to)
-            .and_then(|()| to.parent().map_or(Ok(()), |parent| self.disk.fsync_dir(parent)))
+            .and_then(|()| match to.parent() {
+                Some(parent) if !mutation::on(Mutation::DeleteNotSynced) => self.disk.fsync_dir(parent),
+                _ => Ok(()),
+            })
             .map_err(|error| self.storage_error("Error while renaming dir", error))?;
         *dir = to;
         Ok(())

@@ -13,8 +13,9 @@ use super::{TopicPartition, with_scratch};
 use crate::checkpoint::LeaderEpochCache;
 use crate::config::LogConfig;
 use crate::disk::{DirEntry, Disk};
-use crate::error::LogError;
-use crate::index::{AbortedTxn, TimestampOffset};
+use crate::error::{CorruptFile, LogError};
+use crate::index::{AbortedTxn, OffsetIndex, TimestampOffset};
+use crate::mutation::{self, Mutation};
 use crate::producer_state::{AppendOrigin, Producers, TRANSACTION_VERSION_UNKNOWN};
 use crate::segment::Segment;
 use crate::segment::names::{self, CLEANED_SUFFIX, DELETED_SUFFIX, LOG_SUFFIX, SWAP_SUFFIX};
@@ -122,9 +123,14 @@ pub(super) fn rebuild_producers(
             with_scratch(|scratch| -> Result<(), RecoveryError> {
                 loop {
                     match scan.next_batch() {
-                        Ok(Some((_, batch))) => replay(producers, &batch, partition, scratch, |_| Ok(()))?,
+                        Ok(Some((position, batch))) => {
+                            replay(producers, &batch, partition, scratch, |_| Ok(())).map_err(|error| {
+                                let path = segment.log_path();
+                                RecoveryError::Io(CorruptFile::error(&path, Some(position), error.into_io()))
+                            })?;
+                        }
                         Ok(None) => return Ok(()),
-                        Err(error) => return Err(RecoveryError::Io(error.into_io())),
+                        Err(error) => return Err(RecoveryError::Io(segment.scan_error(error))),
                     }
                 }
             })?;
@@ -193,7 +199,7 @@ impl Loader<'_> {
             let next = self.end_of_swap(name, *offset)?.max(*offset + 1);
             range = Some(range.map_or((*offset, next), |(min, max)| (min.min(*offset), max.max(next))));
         }
-        if let Some((min, max)) = range {
+        if let Some((min, max)) = range.filter(|_| !mutation::on(Mutation::SwapBesideOldSegments)) {
             let of_segments =
                 [LOG_SUFFIX, names::INDEX_SUFFIX, names::TIME_INDEX_SUFFIX, names::TXN_INDEX_SUFFIX];
             for file in files.iter().filter(|file| !file.is_dir) {
@@ -203,7 +209,7 @@ impl Loader<'_> {
                     self.disk.remove_file(&self.dir.join(&file.name))?;
                 }
             }
-            // What is removed may not come back once the new segments are in place.
+            // The swap files are what says that the old segments must go: they keep their names until those are gone.
             self.disk.fsync_dir(self.dir)?;
         }
         for names in [logs, indexes] {
@@ -211,6 +217,9 @@ impl Loader<'_> {
                 let Some(plain) = name.strip_suffix(SWAP_SUFFIX) else { continue };
                 self.disk.rename(&self.dir.join(name), &self.dir.join(plain))?;
             }
+            self.disk.fsync_dir(self.dir)?;
+        }
+        if !swaps.is_empty() {
             self.disk.fsync_dir(self.dir)?;
         }
         Ok(())
@@ -226,17 +235,15 @@ impl Loader<'_> {
         Ok(next)
     }
 
-    /// Opens every segment, building indexes anew where they are missing or cannot be right.
-    pub(super) fn load_segments(
-        &self,
-        epochs: &mut LeaderEpochCache,
-    ) -> Result<Vec<Arc<Segment>>, RecoveryError> {
+    /// Opens every segment. Returns also which of them have indexes that are missing or cannot be right.
+    pub(super) fn load_segments(&self) -> Result<(Vec<Arc<Segment>>, Vec<usize>), RecoveryError> {
         let files = self.disk.list(self.dir)?;
         let has = |offset: i64, suffix: &str| {
             let name = format!("{}{suffix}", names::offset_name(offset));
             files.binary_search_by(|file| file.name.cmp(&name)).is_ok()
         };
         let mut segments: Vec<Arc<Segment>> = Vec::new();
+        let mut without_indexes = Vec::new();
         for file in files.iter().filter(|file| !file.is_dir) {
             let Some(offset) = names::offset_of(&file.name) else { continue };
             let is_index = [names::INDEX_SUFFIX, names::TIME_INDEX_SUFFIX, names::TXN_INDEX_SUFFIX]
@@ -248,20 +255,67 @@ impl Loader<'_> {
             } else if file.name.ends_with(LOG_SUFFIX) {
                 let segment = Arc::new(Segment::open(self.disk, self.dir, offset, self.config, self.now_ms)?);
                 let sane = segment.offset_index.exists(&**self.disk)?
+                    && (segment.time_index.exists(&**self.disk)? || segment.size() == 0)
                     && segment.txn_index.is_sane(segment.base_offset());
+                if segment.size() == 0
+                    && let Some(before) = segments.last()
+                    && before.scan_next_offset()? > offset
+                {
+                    // A roll that a full disk stopped: the log went on in the segment before.
+                    tracing::warn!(partition = %self.partition, segment = offset, "removing an empty segment");
+                    for path in segment.files() {
+                        self.disk.remove_file(&path)?;
+                    }
+                    continue;
+                }
                 if !sane || !segment.time_index.exists(&**self.disk)? {
-                    self.recover_segment(&segment, &segments, epochs)?;
+                    without_indexes.push(segments.len());
                 }
                 segments.push(segment);
             }
         }
-        Ok(segments)
+        Ok((segments, without_indexes))
+    }
+
+    /// Builds the indexes of a segment anew that no later recovery will look at. They are durable before the offset
+    /// index has its name: one that is there is complete.
+    pub(super) fn rebuild_indexes(
+        &self,
+        segment: &Arc<Segment>,
+        before: &[Arc<Segment>],
+        epochs: &mut LeaderEpochCache,
+    ) -> Result<(), RecoveryError> {
+        let base_offset = segment.base_offset();
+        let path = names::file(self.dir, base_offset, names::INDEX_SUFFIX);
+        let unfinished =
+            names::file(self.dir, base_offset, &format!("{}{CLEANED_SUFFIX}", names::INDEX_SUFFIX));
+        self.disk.remove_file(&path)?;
+        self.disk.fsync_dir(self.dir)?;
+        let index = OffsetIndex::new(Arc::clone(self.disk), unfinished.clone(), base_offset);
+        self.scan_segment(segment, &index, before, epochs)?;
+        index.sync()?;
+        segment.time_index.sync()?;
+        segment.txn_index.sync()?;
+        self.disk.fsync_dir(self.dir)?;
+        self.disk.rename(&unfinished, &path)?;
+        self.disk.fsync_dir(self.dir)?;
+        Ok(())
     }
 
     /// Scans a segment, cuts it at its first bad batch and builds its indexes anew. Returns the bytes that were cut.
     pub(super) fn recover_segment(
         &self,
         segment: &Arc<Segment>,
+        before: &[Arc<Segment>],
+        epochs: &mut LeaderEpochCache,
+    ) -> Result<u64, RecoveryError> {
+        self.scan_segment(segment, &segment.offset_index, before, epochs)
+    }
+
+    fn scan_segment(
+        &self,
+        segment: &Arc<Segment>,
+        offset_index: &OffsetIndex,
         before: &[Arc<Segment>],
         epochs: &mut LeaderEpochCache,
     ) -> Result<u64, RecoveryError> {
@@ -275,7 +329,9 @@ impl Loader<'_> {
             self.now_ms,
             self.partition,
         )?;
-        segment.offset_index.reset()?;
+        if !mutation::on(Mutation::OffsetIndexNotRebuilt) {
+            offset_index.reset()?;
+        }
         segment.time_index.reset()?;
         segment.txn_index.reset()?;
         let size = segment.size();
@@ -283,7 +339,6 @@ impl Loader<'_> {
         let mut last_entry = 0u64;
         let mut last_offset = segment.base_offset() - 1;
         let mut largest = TimestampOffset { timestamp: NO_TIMESTAMP, offset: segment.base_offset() };
-        let mut epochs_changed = false;
         let mut scan = Scan::new(&**segment.file(), 0, size, BATCH_CHUNK);
         with_scratch(|scratch| -> Result<(), RecoveryError> {
             loop {
@@ -291,18 +346,20 @@ impl Loader<'_> {
                     Ok(Some(found)) => found,
                     Ok(None) => return Ok(()),
                     Err(ScanError::Io(error)) => return Err(error.into()),
-                    Err(ScanError::Corrupt(error)) => {
+                    Err(ScanError::Corrupt { error, .. }) => {
                         tracing::warn!(partition = %self.partition, position = valid, %error, "found invalid messages");
                         return Ok(());
                     }
                 };
                 let header = *batch.header();
-                if let Err(error) = batch.ensure_valid() {
+                if let Err(error) = batch.ensure_valid()
+                    && !mutation::on(Mutation::SkipRecoveryCrc)
+                {
                     tracing::warn!(partition = %self.partition, position, %error, "found invalid messages");
                     return Ok(());
                 }
                 // The checksum does not cover the base offset.
-                let in_segment = segment.offset_index.can_append_offset(header.last_offset());
+                let in_segment = offset_index.can_append_offset(header.last_offset());
                 if !in_segment || header.last_offset() <= last_offset {
                     tracing::warn!(partition = %self.partition, position, "an offset does not belong to its place");
                     return Ok(());
@@ -312,16 +369,23 @@ impl Loader<'_> {
                         TimestampOffset { timestamp: header.max_timestamp, offset: header.last_offset() };
                 }
                 if position - last_entry > u64::from(self.config.index_interval_bytes) {
-                    segment.offset_index.append(header.last_offset(), position as u32)?;
-                    segment.time_index.maybe_append(largest)?;
+                    if !mutation::on(Mutation::OffsetIndexNotRebuilt) {
+                        offset_index.append(header.last_offset(), position as u32)?;
+                    }
+                    if !mutation::on(Mutation::TimeIndexNotRebuilt) {
+                        segment.time_index.maybe_append(largest)?;
+                    }
                     last_entry = position;
                 }
                 if header.magic >= 2 {
                     let epoch = header.partition_leader_epoch;
                     if epoch >= 0 && epochs.latest_epoch().is_none_or(|latest| epoch > latest) {
-                        epochs_changed |= epochs.assign_in_memory(epoch, header.base_offset);
+                        epochs.assign_in_memory(epoch, header.base_offset);
                     }
                     match replay(&mut producers, &batch, self.partition, scratch, |txn| {
+                        if mutation::on(Mutation::AbortNotIndexed) {
+                            return Ok(());
+                        }
                         segment.txn_index.append(txn)
                     }) {
                         Ok(()) => {}
@@ -338,11 +402,10 @@ impl Loader<'_> {
                 last_offset = header.last_offset();
             }
         })?;
-        if epochs_changed {
-            epochs.persist()?;
+        if !mutation::on(Mutation::TimeIndexNotRebuilt) {
+            segment.time_index.maybe_append(largest)?;
         }
-        segment.time_index.maybe_append(largest)?;
-        segment.offset_index.close()?;
+        offset_index.close()?;
         segment.time_index.close()?;
         segment.set_recovered(valid, largest)?;
         producers.take_snapshot(true)?;

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 
 use super::{Log, Writer};
 use crate::error::LogError;
+use crate::mutation::{self, Mutation};
 use crate::segment::Segment;
 
 impl Log {
@@ -35,8 +36,19 @@ impl Log {
             return Ok(active);
         }
         let dir = self.dir();
-        active.on_become_inactive().map_err(error)?;
-        let segment = Self::create_segment(&self.disk, &dir, new_offset, &config, now_ms).map_err(error)?;
+        // In this order a full disk leaves the active segment as it is.
+        let segment = Self::create_segment(&self.disk, &dir, new_offset, &config, now_ms)
+            .and_then(|segment| active.on_become_inactive().map(|()| segment));
+        let segment = match segment {
+            Ok(segment) => segment,
+            Err(cause) => {
+                // The log may go on in the active segment. Should this not be durable, the next start does it.
+                for path in Segment::paths(&dir, new_offset) {
+                    let _ = self.disk.remove_file(&path);
+                }
+                return Err(error(cause));
+            }
+        };
         let mut segments = self.segments.load().to_vec();
         segments.push(Arc::clone(&segment));
         self.set_segments(segments);
@@ -96,13 +108,17 @@ impl Log {
             self.dir_state.fail("Error while flushing log", &error);
             self.storage_error("Error while flushing log", error)
         };
+        // Read first: what is appended meanwhile may be durable too, but does not count.
+        let appended = self.appended_bytes.load(Ordering::Acquire);
+        let reaches_end = offset >= self.log_end_offset();
         let segments = self.segments.load_full();
         let first = segments.partition_point(|segment| segment.base_offset() <= from).saturating_sub(1);
         let mut new_files = false;
         let active = segments.last().map_or(0, |segment| segment.base_offset());
         for segment in segments.iter().skip(first).take_while(|segment| segment.base_offset() < offset) {
             segment.flush(segment.base_offset() < active).map_err(error)?;
-            new_files |= segment.base_offset() >= from;
+            // A closed segment brings the snapshot at its end, and perhaps a first transaction index.
+            new_files |= segment.base_offset() >= from || segment.base_offset() < active;
         }
         if new_files {
             for segment in segments.iter().skip(first) {
@@ -116,11 +132,21 @@ impl Log {
                     file.sync_all().map_err(error)?;
                 }
             }
-            self.disk.fsync_dir(&self.dir()).map_err(error)?;
+            if !mutation::on(Mutation::SkipParentFsync) {
+                self.disk.fsync_dir(&self.dir()).map_err(error)?;
+            }
         }
         // A truncation meanwhile may have taken back the end.
         let reached = offset.min(self.log_end_offset());
         self.recovery_point.fetch_max(reached, Ordering::AcqRel);
+        if reaches_end {
+            self.flushed_bytes.fetch_max(appended, Ordering::Relaxed);
+        } else {
+            // The closed segments are durable: what is left is at most the active one.
+            let left = self.active_segment().size();
+            self.flushed_bytes.fetch_max(appended.saturating_sub(left), Ordering::Relaxed);
+        }
+        self.writeback_asked.store(false, Ordering::Relaxed);
         self.last_flush_ms.store(now_ms, Ordering::Relaxed);
         Ok(())
     }

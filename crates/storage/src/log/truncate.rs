@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use super::{Log, LogOffsetMetadata, Writer};
 use crate::error::LogError;
 use crate::log::recovery::rebuild_producers;
+use crate::mutation::{self, Mutation};
 
 impl Log {
     /// Removes the records from `offset` on. Returns whether there were any.
@@ -25,6 +26,8 @@ impl Log {
         let error = |error| self.storage_error("Error while truncating log", error);
         let _structure = self.structure();
         let mut writer = self.writer();
+        // A flush that began before must not count records that come in the place of those that go.
+        let _no_flush = self.flush_lock.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         if offset >= self.log_end_offset() {
             // An epoch can be noted at the end without a record of it.
             self.epochs_mut().truncate_from_end(self.log_end_offset()).map_err(error)?;
@@ -36,7 +39,7 @@ impl Log {
             self.truncate_fully_locked(&mut writer, offset, None, now_ms)?;
             return Ok(true);
         }
-        let (kept, removed): (Vec<_>, Vec<_>) =
+        let (kept, mut removed): (Vec<_>, Vec<_>) =
             segments.iter().cloned().partition(|segment| segment.base_offset() <= offset);
         let config = self.config.load();
         if let Some(active) = kept.last() {
@@ -50,10 +53,18 @@ impl Log {
                 self.delete_later(&path, now_ms).map_err(error)?;
             }
         }
+        removed.reverse();
         self.delete_segment_files(&removed, now_ms).map_err(error)?;
-        self.epochs_mut().truncate_from_end(offset).map_err(error)?;
+        if !removed.is_empty() {
+            self.disk.fsync_dir(&self.dir()).map_err(error)?;
+        }
+        if !mutation::on(Mutation::EpochsNotTruncated) {
+            self.epochs_mut().truncate_from_end(offset).map_err(error)?;
+        }
         self.log_start_offset.fetch_min(offset, Ordering::AcqRel);
-        self.rebuild(&mut writer, offset, now_ms)?;
+        if !mutation::on(Mutation::ProducersNotTruncated) {
+            self.rebuild(&mut writer, offset, now_ms)?;
+        }
         let high_watermark = self.high_watermark().min(offset);
         self.set_high_watermark(&mut writer, high_watermark);
         Ok(true)
@@ -84,6 +95,7 @@ impl Log {
         let _structure = self.structure();
         self.truncations.fetch_add(1, Ordering::AcqRel);
         let mut writer = self.writer();
+        let _no_flush = self.flush_lock.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         self.truncate_fully_locked(&mut writer, offset, log_start_offset, now_ms)
     }
 
@@ -100,6 +112,7 @@ impl Log {
         self.delete_segment_files(&old, now_ms).map_err(error)?;
         let segment =
             Self::create_segment(&self.disk, &self.dir(), offset, &config, now_ms).map_err(error)?;
+        self.disk.fsync_dir(&self.dir()).map_err(error)?;
         let start = LogOffsetMetadata { offset, segment_base_offset: offset, position: 0 };
         self.set_segments(vec![Arc::clone(&segment)]);
         self.publish_end(offset);

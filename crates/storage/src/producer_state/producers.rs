@@ -11,6 +11,7 @@ use super::snapshot::{parse_snapshot, render_snapshot};
 use super::{AppendOrigin, VerificationGuard};
 use crate::disk::{Disk, OpenMode};
 use crate::log::LogOffsetMetadata;
+use crate::mutation::{self, Mutation};
 use crate::segment::names::{self, SNAPSHOT_SUFFIX};
 
 /// The largest producer snapshot that is read.
@@ -202,6 +203,9 @@ impl Producers {
     pub(crate) fn complete(&mut self, completed: &CompletedTxn) {
         if let Some(mut txn) = self.ongoing.remove(&completed.first_offset) {
             txn.last_offset = Some(completed.last_offset);
+            if mutation::on(Mutation::MarkerDroppedEarly) {
+                return;
+            }
             self.unreplicated.insert(completed.first_offset, txn);
         }
     }
@@ -334,7 +338,10 @@ impl Producers {
             .snapshots
             .iter()
             .copied()
-            .filter(|&offset| offset > log_end_offset || offset <= log_start_offset)
+            .filter(|&offset| {
+                (offset > log_end_offset && !mutation::on(Mutation::FutureSnapshotKept))
+                    || offset <= log_start_offset
+            })
             .collect();
         for offset in outside {
             self.remove_snapshot(offset)?;

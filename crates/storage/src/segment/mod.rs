@@ -14,8 +14,9 @@ use ottla_protocol::records::{BatchIter, NO_TIMESTAMP, Scratch};
 
 use crate::config::LogConfig;
 use crate::disk::{Disk, DiskFile, FetchSlice, OpenMode};
-use crate::error::is_no_space;
+use crate::error::{CorruptFile, is_no_space};
 use crate::index::{OffsetIndex, TimeIndex, TimestampOffset, TransactionIndex};
+use crate::mutation::{self, Mutation};
 use names::{CLEANED_SUFFIX, INDEX_SUFFIX, LOG_SUFFIX, TIME_INDEX_SUFFIX, TXN_INDEX_SUFFIX};
 use scan::{HEADER_CHUNK, Scan, ScanError};
 
@@ -188,6 +189,8 @@ impl Segment {
 
     /// Opens the indexes for appending, at their full length.
     pub(crate) fn activate(&self, config: &LogConfig) -> io::Result<()> {
+        // Their length changes, also when nothing is ever appended.
+        self.indexes_dirty.store(true, Ordering::Release);
         self.offset_index.activate(config.segment_index_bytes)?;
         self.time_index.activate(config.segment_index_bytes)
     }
@@ -218,7 +221,7 @@ impl Segment {
             return Ok(());
         }
         let mut scan = Scan::new(&*self.log, 0, self.size(), 128);
-        if let Some((_, header)) = scan.next_header().map_err(ScanError::into_io)? {
+        if let Some((_, header)) = scan.next_header().map_err(|error| self.scan_error(error))? {
             self.state().rolling_based_timestamp = Some(header.max_timestamp);
         }
         Ok(())
@@ -247,9 +250,14 @@ impl Segment {
     pub(crate) fn append(&self, bytes: &[u8], config: &LogConfig) -> io::Result<()> {
         let start = self.size();
         if let Err(error) = self.log.pwrite_all(bytes, start) {
+            if mutation::on(Mutation::AppendAfterFailedWrite) {
+                self.size.store(self.log.len()?, Ordering::Release);
+                return Err(error);
+            }
             // A torn batch must not stay: what comes next would be written behind it.
             if !self.preallocated.load(Ordering::Relaxed) {
                 self.log.truncate(start)?;
+                self.log.sync_all()?;
             }
             return Err(error);
         }
@@ -294,7 +302,7 @@ impl Segment {
     pub(crate) fn translate_offset(&self, offset: i64) -> io::Result<Option<BatchPosition>> {
         let from = self.offset_index.lookup(offset)?;
         let mut scan = Scan::new(&*self.log, u64::from(from.position), self.size(), HEADER_CHUNK);
-        while let Some((position, header)) = scan.next_header().map_err(ScanError::into_io)? {
+        while let Some((position, header)) = scan.next_header().map_err(|error| self.scan_error(error))? {
             if header.last_offset() >= offset {
                 return Ok(Some(BatchPosition { position, size: header.size }));
             }
@@ -307,6 +315,10 @@ impl Segment {
         FetchSlice { file: Arc::clone(&self.log), position, len }
     }
 
+    pub(crate) fn scan_error(&self, error: ScanError) -> io::Error {
+        error.into_io(&self.log_path())
+    }
+
     /// The offset after the last record, found through the index.
     pub(crate) fn read_next_offset(&self) -> io::Result<i64> {
         let last = self.offset_index.last_offset()?;
@@ -317,7 +329,31 @@ impl Segment {
             match scan.next_header() {
                 Ok(Some((_, header))) => next = header.next_offset(),
                 Ok(None) => return Ok(next),
-                Err(error) => return Err(error.into_io()),
+                Err(error) => return Err(self.scan_error(error)),
+            }
+        }
+    }
+
+    /// The offset after the last record, found by walking over all of them; an index that is wrong does not matter.
+    pub(crate) fn scan_next_offset(&self) -> io::Result<i64> {
+        Ok(self.walk()?.0)
+    }
+
+    /// As [`Segment::scan_next_offset`]; none when something that is no batch is in the way.
+    pub(crate) fn scan_to_end(&self) -> io::Result<Option<i64>> {
+        let (next, whole) = self.walk()?;
+        Ok(whole.then_some(next))
+    }
+
+    fn walk(&self) -> io::Result<(i64, bool)> {
+        let mut scan = Scan::new(&*self.log, 0, self.size(), HEADER_CHUNK);
+        let mut next = self.base_offset;
+        loop {
+            match scan.next_header() {
+                Ok(Some((_, header))) => next = header.next_offset(),
+                Ok(None) => return Ok((next, true)),
+                Err(ScanError::Corrupt { .. }) => return Ok((next, false)),
+                Err(ScanError::Io(error)) => return Err(error),
             }
         }
     }
@@ -342,16 +378,19 @@ impl Segment {
         scratch: &mut Scratch,
     ) -> io::Result<Option<TimestampAndOffset>> {
         let mut headers = Scan::new(&*self.log, position, self.size(), HEADER_CHUNK);
-        while let Some((position, header)) = headers.next_header().map_err(ScanError::into_io)? {
+        while let Some((position, header)) = headers.next_header().map_err(|error| self.scan_error(error))? {
             if header.max_timestamp < timestamp || header.last_offset() < starting_offset {
                 continue;
             }
             let mut one = Scan::new(&*self.log, position, position + header.size as u64, header.size);
-            let Some((_, batch)) = one.next_batch().map_err(ScanError::into_io)? else { continue };
+            let Some((_, batch)) = one.next_batch().map_err(|error| self.scan_error(error))? else {
+                continue;
+            };
             let epoch = header.partition_leader_epoch;
-            let records = batch.records(scratch).map_err(invalid_data)?;
+            let corrupt = |error| CorruptFile::error(&self.log_path(), Some(position), error);
+            let records = batch.records(scratch).map_err(corrupt)?;
             for record in records {
-                let record = record.map_err(invalid_data)?;
+                let record = record.map_err(corrupt)?;
                 if record.timestamp >= timestamp && record.offset >= starting_offset {
                     return Ok(Some(TimestampAndOffset {
                         timestamp: record.timestamp,
@@ -369,7 +408,7 @@ impl Segment {
         let largest = self.max_timestamp_so_far()?;
         let from = self.offset_index.lookup(largest.offset)?;
         let mut headers = Scan::new(&*self.log, u64::from(from.position), self.size(), HEADER_CHUNK);
-        while let Some((position, header)) = headers.next_header().map_err(ScanError::into_io)? {
+        while let Some((position, header)) = headers.next_header().map_err(|error| self.scan_error(error))? {
             if header.max_timestamp == largest.timestamp {
                 return self.search_timestamp(position, largest.timestamp, self.base_offset, scratch);
             }
@@ -379,8 +418,10 @@ impl Segment {
 
     /// Closes the segment for appends: the last entry of the time index is written, files are trimmed.
     pub(crate) fn on_become_inactive(&self) -> io::Result<()> {
+        self.indexes_dirty.store(true, Ordering::Release);
         let largest = self.max_timestamp_so_far()?;
         self.time_index.maybe_append(largest)?;
+        self.txn_index.write_out()?;
         self.offset_index.close()?;
         self.time_index.close()?;
         if self.preallocated.swap(false, Ordering::Relaxed) {
@@ -393,7 +434,9 @@ impl Segment {
     /// Removes everything from `offset` on. Returns the bytes that went. The indexes stay open for appends.
     pub(crate) fn truncate_to(&self, offset: i64, config: &LogConfig, now_ms: i64) -> io::Result<u64> {
         let mapping = self.translate_offset(offset)?;
-        self.offset_index.truncate_to(offset)?;
+        if !mutation::on(Mutation::IndexNotTruncated) {
+            self.offset_index.truncate_to(offset)?;
+        }
         self.time_index.truncate_to(offset)?;
         self.txn_index.truncate_to(offset)?;
         self.activate(config)?;
@@ -402,6 +445,10 @@ impl Segment {
                 let removed = self.size() - at.position;
                 self.log.truncate(at.position)?;
                 self.size.store(at.position, Ordering::Release);
+                // If the cut were lost and later records were not, what was cut off would follow them.
+                if !mutation::on(Mutation::TruncationNotSynced) {
+                    self.log.sync_all()?;
+                }
                 removed
             }
             None => 0,
@@ -422,7 +469,11 @@ impl Segment {
 
     /// Sets the size after a recovery, which found that only so many bytes are good.
     pub(crate) fn set_recovered(&self, valid_bytes: u64, largest: TimestampOffset) -> io::Result<()> {
-        self.log.truncate(valid_bytes)?;
+        if valid_bytes < self.size() && !mutation::on(Mutation::TailNotCut) {
+            self.log.truncate(valid_bytes)?;
+            // As with a truncation: what is cut off must not follow what comes in its place.
+            self.log.sync_all()?;
+        }
         self.size.store(valid_bytes, Ordering::Release);
         self.mark_dirty();
         self.state().max_timestamp = Some(largest);
@@ -433,7 +484,7 @@ impl Segment {
         let mut largest = self.time_index.last_entry()?;
         let from = self.offset_index.lookup(largest.offset)?;
         let mut scan = Scan::new(&*self.log, u64::from(from.position), self.size(), HEADER_CHUNK);
-        while let Some((_, header)) = scan.next_header().map_err(ScanError::into_io)? {
+        while let Some((_, header)) = scan.next_header().map_err(|error| self.scan_error(error))? {
             if header.max_timestamp > largest.timestamp {
                 largest = TimestampOffset { timestamp: header.max_timestamp, offset: header.last_offset() };
             }
@@ -456,9 +507,12 @@ impl Segment {
         Ok(())
     }
 
-    fn flush_if(dirty: &AtomicBool, sync: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+    fn flush_if(dirty: &AtomicBool, sync: impl Fn() -> io::Result<()>) -> io::Result<()> {
         if !dirty.swap(false, Ordering::AcqRel) {
             return Ok(());
+        }
+        if mutation::on(Mutation::FsyncRetried) {
+            return sync().or_else(|_| sync());
         }
         sync().inspect_err(|_| dirty.store(true, Ordering::Release))
     }
@@ -477,8 +531,16 @@ impl Segment {
 
     /// Its files, by suffix.
     pub(crate) fn files(&self) -> [PathBuf; 4] {
+        Self::paths(&self.dir, self.base_offset).map(|mut path| {
+            path.as_mut_os_string().push(self.mark);
+            path
+        })
+    }
+
+    /// The files of a segment.
+    pub(crate) fn paths(dir: &Path, base_offset: i64) -> [PathBuf; 4] {
         [LOG_SUFFIX, INDEX_SUFFIX, TIME_INDEX_SUFFIX, TXN_INDEX_SUFFIX]
-            .map(|suffix| names::file(&self.dir, self.base_offset, &format!("{suffix}{}", self.mark)))
+            .map(|suffix| names::file(dir, base_offset, suffix))
     }
 
     /// Lets readers who hold the segment go on when its files are renamed or replaced: what is read by name is read
@@ -499,8 +561,4 @@ impl Segment {
         self.load_first_batch_timestamp()?;
         Ok(self.state().rolling_based_timestamp.filter(|timestamp| *timestamp >= 0))
     }
-}
-
-pub(crate) fn invalid_data(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, error)
 }

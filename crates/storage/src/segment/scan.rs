@@ -1,10 +1,12 @@
 //! Walking the batches of a `.log` file, header by header or whole.
 
 use std::io;
+use std::path::Path;
 
 use ottla_protocol::records::{Batch, BatchHeader, RecordsError, layout};
 
 use crate::disk::{DiskFile, read_full};
+use crate::error::CorruptFile;
 
 /// Bytes read at once where only headers are wanted: two index intervals.
 pub(crate) const HEADER_CHUNK: usize = 8 * 1024;
@@ -15,8 +17,11 @@ pub(crate) const BATCH_CHUNK: usize = 1 << 20;
 #[derive(Debug)]
 pub(crate) enum ScanError {
     Io(io::Error),
-    /// What is there is no batch.
-    Corrupt(RecordsError),
+    /// What is at a position is no batch.
+    Corrupt {
+        position: u64,
+        error: RecordsError,
+    },
 }
 
 impl From<io::Error> for ScanError {
@@ -26,10 +31,10 @@ impl From<io::Error> for ScanError {
 }
 
 impl ScanError {
-    pub(crate) fn into_io(self) -> io::Error {
+    pub(crate) fn into_io(self, path: &Path) -> io::Error {
         match self {
             ScanError::Io(error) => error,
-            ScanError::Corrupt(error) => io::Error::new(io::ErrorKind::InvalidData, error),
+            ScanError::Corrupt { position, error } => CorruptFile::error(path, Some(position), error),
         }
     }
 }
@@ -80,7 +85,7 @@ impl<'f> Scan<'f> {
             Err(RecordsError::BatchTooSmall { .. }) if bytes.len() < layout::RECORD_BATCH_OVERHEAD => {
                 return Ok(None);
             }
-            Err(error) => return Err(ScanError::Corrupt(error)),
+            Err(error) => return Err(ScanError::Corrupt { position, error }),
         };
         if header.size as u64 > left {
             return Ok(None);
@@ -93,7 +98,7 @@ impl<'f> Scan<'f> {
     pub(crate) fn next_batch(&mut self) -> Result<Option<(u64, Batch<'_>)>, ScanError> {
         let Some((position, header)) = self.next_header()? else { return Ok(None) };
         let bytes = self.fill(position, header.size)?;
-        let batch = Batch::parse(bytes).map_err(ScanError::Corrupt)?;
+        let batch = Batch::parse(bytes).map_err(|error| ScanError::Corrupt { position, error })?;
         Ok(Some((position, batch)))
     }
 }

@@ -1,0 +1,144 @@
+//! Group commit: one thread per log directory makes appends durable, all those that wait together.
+//!
+//! While a sync is under way further appends join the queue; the next round serves all of them with one sync per log.
+//! The order is fixed: an append returns, [`Committer::submit`] queues it, and only after the sync the callback runs,
+//! which moves the high watermark and answers the producer. A sync that fails takes the directory offline, and whoever
+//! waits for any of its logs hears of it.
+
+use std::fmt;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+
+use crate::error::LogError;
+use crate::log::Log;
+
+/// Syncs of different logs that run at the same time; a journalling file system commits them together.
+const MAX_PARALLEL_SYNCS: usize = 8;
+
+/// Called once the records are durable, or never will be.
+pub type Committed = Box<dyn FnOnce(Result<(), LogError>) + Send>;
+
+struct Waiting {
+    log: Arc<Log>,
+    /// The records below are to be made durable.
+    offset: i64,
+    committed: Vec<Committed>,
+}
+
+#[derive(Default)]
+struct Queue {
+    waiting: Vec<Waiting>,
+    running: bool,
+    stopped: bool,
+}
+
+/// The queue of one log directory.
+#[derive(Default)]
+pub struct Committer {
+    queue: Mutex<Queue>,
+    arrived: Condvar,
+}
+
+impl fmt::Debug for Committer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Committer")
+    }
+}
+
+impl Committer {
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// Whether a thread serves the queue. Without one, appends are made durable by those who append.
+    pub fn is_running(&self) -> bool {
+        let queue = self.queue();
+        queue.running && !queue.stopped
+    }
+
+    /// Queues the records of `log` below `offset`. The queue holds one entry per log, and one callback per append:
+    /// requests in flight bound it.
+    pub fn submit(&self, log: &Arc<Log>, offset: i64, committed: Option<Committed>) {
+        let mut queue = self.queue();
+        if queue.stopped || !queue.running {
+            drop(queue);
+            let result = log.flush_up_to(offset, log.last_flush_ms());
+            if let Some(committed) = committed {
+                committed(result);
+            }
+            return;
+        }
+        match queue.waiting.iter_mut().find(|waiting| Arc::ptr_eq(&waiting.log, log)) {
+            Some(waiting) => {
+                waiting.offset = waiting.offset.max(offset);
+                waiting.committed.extend(committed);
+            }
+            None => queue.waiting.push(Waiting {
+                log: Arc::clone(log),
+                offset,
+                committed: committed.into_iter().collect(),
+            }),
+        }
+        drop(queue);
+        self.arrived.notify_one();
+    }
+
+    /// Serves the queue until [`Committer::stop`]. To be called on a thread of its own; `now_ms` is the clock.
+    pub fn run(&self, now_ms: impl Fn() -> i64 + Sync) {
+        self.queue().running = true;
+        loop {
+            let round = {
+                let mut queue = self.queue();
+                while queue.waiting.is_empty() {
+                    if queue.stopped {
+                        queue.running = false;
+                        return;
+                    }
+                    queue = self.arrived.wait(queue).unwrap_or_else(|poisoned| poisoned.into_inner());
+                }
+                std::mem::take(&mut queue.waiting)
+            };
+            Self::commit(round, &now_ms);
+        }
+    }
+
+    fn commit(mut round: Vec<Waiting>, now_ms: &(impl Fn() -> i64 + Sync)) {
+        let one = |waiting: Waiting| {
+            let mut failed = waiting.log.flush_up_to(waiting.offset, now_ms()).err();
+            for committed in waiting.committed {
+                // The first hears what happened, the others that the directory is offline.
+                let offline = || waiting.log.offline_error();
+                committed(failed.take().map_or(Ok(()), |error| {
+                    failed = Some(offline());
+                    Err(error)
+                }));
+            }
+        };
+        if round.len() == 1 {
+            round.drain(..).for_each(one);
+            return;
+        }
+        let threads = round.len().min(MAX_PARALLEL_SYNCS);
+        let jobs = Mutex::new(round);
+        let work = || {
+            loop {
+                let next = jobs.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).pop();
+                match next {
+                    Some(waiting) => one(waiting),
+                    None => return,
+                }
+            }
+        };
+        std::thread::scope(|scope| {
+            for _ in 1..threads {
+                scope.spawn(work);
+            }
+            work();
+        });
+    }
+
+    /// Lets [`Committer::run`] return when the queue is empty. What is submitted later is made durable by its caller.
+    pub fn stop(&self) {
+        self.queue().stopped = true;
+        self.arrived.notify_all();
+    }
+}

@@ -380,7 +380,7 @@ impl Loader<'_> {
                 if header.magic >= 2 {
                     let epoch = header.partition_leader_epoch;
                     if epoch >= 0 && epochs.latest_epoch().is_none_or(|latest| epoch > latest) {
-                        epochs.assign_in_memory(epoch, header.base_offset);
+                        epochs.assign(epoch, header.base_offset);
                     }
                     match replay(&mut producers, &batch, self.partition, scratch, |txn| {
                         if mutation::on(Mutation::AbortNotIndexed) {

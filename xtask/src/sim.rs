@@ -29,7 +29,8 @@ pub fn run(args: &[String]) -> Result<(), String> {
     let folder = root().join("target/durable");
     let _ = std::fs::remove_dir_all(&folder);
     std::fs::create_dir_all(&folder).map_err(|e| e.to_string())?;
-    let words = ["durable".to_owned(), binary()?.display().to_string(), folder.display().to_string()];
+    let words =
+        ["durable".to_owned(), binary("release")?.display().to_string(), folder.display().to_string()];
     simulation(&[], &words)
 }
 
@@ -40,23 +41,24 @@ pub fn fuzz(args: &[String]) -> Result<(), String> {
     simulation(&[], &words)
 }
 
-/// `chaos kill|power [--times N]`: the release build, killed or cut off from its disk under load.
+/// `chaos kill|power [--times N]`: a node, killed or cut off from its disk under load.
 pub fn chaos(args: &[String]) -> Result<(), String> {
     let this = std::env::current_exe().map_err(|e| e.to_string())?;
     let mut words = vec!["chaos".to_owned()];
     words.extend_from_slice(args);
-    words.extend(["--binary".to_owned(), binary()?.display().to_string()]);
+    words.extend(["--binary".to_owned(), binary("sim")?.display().to_string()]);
     words.extend(["--helper".to_owned(), this.display().to_string()]);
     simulation(&[], &words)
 }
 
-fn binary() -> Result<PathBuf, String> {
+/// The node: a release build to be measured, or one with the checks of a debug build to be tortured.
+fn binary(profile: &str) -> Result<PathBuf, String> {
     let status = Command::new(env!("CARGO"))
         .current_dir(root())
-        .args(["build", "--release", "--quiet", "-p", "ottla"])
+        .args(["build", "--profile", profile, "--quiet", "-p", "ottla"])
         .status()
         .map_err(|e| format!("cargo: {e}"))?;
-    let path = root().join("target/release/ottla");
+    let path = root().join("target").join(profile).join("ottla");
     if status.success() {
         path.canonicalize().map_err(|e| e.to_string())
     } else {

@@ -29,7 +29,7 @@ const EDGES: &[(&str, &[&str])] = &[
 ];
 
 /// Crates that are machines: no I/O, no clock, no randomness, no unsafe.
-const PURE: &[&str] = &["protocol", "raft", "metadata", "replication", "coordinator"];
+const PURE: &[&str] = &["protocol", "testkit", "raft", "metadata", "replication", "coordinator"];
 /// What has no place in a machine.
 const IMPURE: &[&str] = &[
     "std::fs",

@@ -148,16 +148,17 @@ fn in_folder(options: &Options, folder: &Path) -> io::Result<()> {
         stop.store(false, Ordering::Relaxed);
         let before = answered.load(Ordering::Relaxed);
         let address = node.address.clone();
+        let gone = AtomicBool::new(false);
         std::thread::scope(|scope| -> io::Result<()> {
             for producer in &producers {
-                let (address, stop, answered) = (&address, &stop, &answered);
+                let (address, stop, gone, answered) = (&address, &stop, &gone, &answered);
                 scope.spawn(move || {
                     let mut producer = producer.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
                     let depth = if producer.number.is_multiple_of(2) { 5 } else { 1 };
                     while !stop.load(Ordering::Relaxed) {
                         let written = Connection::open(address).and_then(|mut connection| {
                             producer.make_idempotent(&mut connection)?;
-                            producer.run(&mut connection, depth, VALUE_BYTES, stop, answered)
+                            producer.run(&mut connection, depth, VALUE_BYTES, stop, gone, answered)
                         });
                         if written.is_err() {
                             std::thread::sleep(RETRY);
@@ -171,6 +172,8 @@ fn in_folder(options: &Options, folder: &Path) -> io::Result<()> {
                 std::thread::sleep(Duration::from_millis(5));
             }
             std::thread::sleep(Duration::from_millis(rng.below(300)));
+            // A sync that is under way while the journal is aborted can return without an error, which no power cut does.
+            gone.store(options.power, Ordering::SeqCst);
             let cut = if options.power { device.cut(&options.helper) } else { Ok(()) };
             // For a moment the node lives on with a disk that is gone: nothing of that may be acknowledged.
             if options.power {

@@ -146,7 +146,11 @@ impl Producer {
         if self.producer_id >= 0 {
             return Ok(());
         }
-        let request = InitProducerIdRequest { transaction_timeout_ms: 60_000, ..Default::default() };
+        let request = InitProducerIdRequest {
+            transactional_id: None,
+            transaction_timeout_ms: 60_000,
+            ..Default::default()
+        };
         connection.send(ApiKey::InitProducerId, INIT_PRODUCER_ID_VERSION, &request)?;
         let response: InitProducerIdResponse =
             connection.receive(ApiKey::InitProducerId, INIT_PRODUCER_ID_VERSION)?;
@@ -159,7 +163,8 @@ impl Producer {
     }
 
     /// Writes with `depth` requests in flight until `stop`, beginning with what was not answered before. Counts the
-    /// answers in `answered`.
+    /// answers in `answered`. What arrives once `blow` is set counts for nothing: a client of a machine without power
+    /// would not have heard it.
     ///
     /// # Errors
     /// The connection, or an error code that is not a passing one.
@@ -169,6 +174,7 @@ impl Producer {
         depth: usize,
         value_bytes: usize,
         stop: &AtomicBool,
+        blow: &AtomicBool,
         answered: &AtomicU64,
     ) -> io::Result<()> {
         for sequence in self.in_flight.clone() {
@@ -183,6 +189,9 @@ impl Producer {
             }
             let Some(&oldest) = self.in_flight.front() else { return Ok(()) };
             let response: ProduceResponse = connection.receive(ApiKey::Produce, PRODUCE_VERSION)?;
+            if blow.load(Ordering::SeqCst) {
+                return Err(other("the power is gone"));
+            }
             let partition = response
                 .responses
                 .first()
@@ -239,7 +248,7 @@ pub fn measure(
             scope.spawn(move || {
                 let mut producer = Producer::new(number, topic, number as i32 % partitions, -1);
                 let result = Connection::open(address).and_then(|mut connection| {
-                    producer.run(&mut connection, depth, value_bytes, stop, answered)
+                    producer.run(&mut connection, depth, value_bytes, stop, &AtomicBool::new(false), answered)
                 });
                 if let Err(error) = result {
                     failure.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).get_or_insert(error);

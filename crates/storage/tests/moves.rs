@@ -155,7 +155,7 @@ fn a_copy_that_went_another_way_is_cut_back() {
     node.dirs.begin_move(&partition(), &setup.paths()[1], node.now()).expect("begins");
     copy_all(&node);
     let log = node.log();
-    node.dirs.truncate(&node.log(), 10, node.now()).expect("truncates");
+    node.dirs.truncate_to(&partition(), 10, node.now()).expect("truncates");
     let mut other = workload::batch(&BatchOptions::default(), START_MS, &[("k", Some("other"))]);
     log.append_as_leader(&mut other, &AppendOptions::new(AppendOrigin::Client, 5, START_MS))
         .expect("appends");

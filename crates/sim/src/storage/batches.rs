@@ -12,6 +12,8 @@ pub(super) struct MBatch {
     pub(super) bytes: Vec<u8>,
     /// Offset and timestamp of each record.
     pub(super) records: Vec<(i64, i64)>,
+    /// Key and value of each record; none for a tombstone.
+    pub(super) content: Vec<(Vec<u8>, Option<Vec<u8>>)>,
     /// Commit or abort, and the coordinator's epoch.
     pub(super) marker: Option<(bool, i32)>,
     /// Retention or an interrupted operation took it.
@@ -29,13 +31,16 @@ impl MBatch {
     pub(super) fn parse(bytes: Vec<u8>) -> MBatch {
         let mut scratch = Scratch::default();
         let mut marker = None;
+        let mut content;
         let (header, records) = {
             let batch = Batch::parse(&bytes).expect("a batch of the simulation");
             let header = *batch.header();
             let mut records = Vec::new();
+            content = Vec::new();
             for record in batch.records(&mut scratch).expect("records of the simulation") {
                 let record = record.expect("a record of the simulation");
                 records.push((record.offset, record.timestamp));
+                content.push((record.key.unwrap_or_default().to_vec(), record.value.map(<[u8]>::to_vec)));
                 if header.is_control() {
                     let end = EndTxnMarker::parse(&record).expect("a marker").expect("an end");
                     marker = Some((end.commit, end.coordinator_epoch));
@@ -43,7 +48,7 @@ impl MBatch {
             }
             (header, records)
         };
-        MBatch { header, bytes, records, marker, gone: false }
+        MBatch { header, bytes, records, content, marker, gone: false }
     }
 
     pub(super) fn base(&self) -> i64 {

@@ -1,12 +1,14 @@
 //! The invariants.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use ottla_protocol::records::{BatchIter, Scratch};
 use ottla_storage::Log;
 use ottla_storage::log::FetchIsolation;
 use ottla_testkit::rng::Rng;
 
 use super::batches::MBatch;
-use super::model::{MProducer, Part};
+use super::model::{MProducer, MTxn, Part};
 use super::observe::Observed;
 
 /// How the node went down.
@@ -49,6 +51,13 @@ pub(super) fn recovered(part: &mut Part, seen: &Observed, down: Down) -> Result<
     if seen.high_watermark < seen.start || seen.high_watermark > seen.end {
         return Err(format!("high watermark {} of {}..{}", seen.high_watermark, seen.start, seen.end));
     }
+    if part.compacted {
+        if !part.loose {
+            compacted(part, seen, least)?;
+        }
+        adopt(part, seen);
+        return Ok(());
+    }
     // Nothing is invented: each batch is one of the model, byte for byte.
     let mut known = part.batches.iter().chain(&part.ghosts).peekable();
     for batch in seen.batches() {
@@ -65,13 +74,18 @@ pub(super) fn recovered(part: &mut Part, seen: &Observed, down: Down) -> Result<
             if batch.gone || batch.last() < must_from.max(seen.start) || batch.base() >= seen.end {
                 continue;
             }
+            // Compaction leaves gaps, so that the lost end of a closed segment does not end a compacted log.
+            if part.config.cleanup_policy.compact && down == Down::Power && batch.base() >= least {
+                continue;
+            }
             while seen_batches.next_if(|seen| seen.base() < batch.base()).is_some() {}
             if seen_batches.peek().is_none_or(|seen| seen.base() != batch.base()) {
                 return Err(format!("the batch at offset {} is missing below {}", batch.base(), seen.end));
             }
         }
         let boundary = |batch: &MBatch| batch.last() + 1 == seen.end;
-        let known_end = seen.end == part.end
+        let known_end = part.config.cleanup_policy.compact
+            || seen.end == part.end
             || seen.end == seen.start
             || part.batches.iter().chain(&part.ghosts).any(boundary);
         if !known_end {
@@ -87,11 +101,83 @@ pub(super) fn recovered(part: &mut Part, seen: &Observed, down: Down) -> Result<
     Ok(())
 }
 
+/// Compares a compacted log with what was appended: each record is one of those, of each key the last committed one is
+/// there, and where that is a tombstone that is gone nothing older is there either.
+///
+/// Batches from `least` on may be missing: they were not durable.
+pub(super) fn compacted(part: &Part, seen: &Observed, least: i64) -> Result<(), String> {
+    let mut truth = BTreeMap::new();
+    let present: BTreeSet<i64> = seen.batches().map(MBatch::base).collect();
+    let written = || {
+        let all = part.batches.iter().chain(&part.ghosts).filter(|batch| batch.base() < seen.end);
+        all.filter(|batch| batch.base() < least || present.contains(&batch.base()))
+    };
+    for batch in written().filter(|batch| batch.marker.is_none()) {
+        for ((offset, time), content) in batch.records.iter().zip(&batch.content) {
+            truth.insert(*offset, (*time, content));
+        }
+    }
+    let mut there = BTreeSet::new();
+    for batch in seen.batches().filter(|batch| !batch.header.is_control()) {
+        for ((offset, time), content) in batch.records.iter().zip(&batch.content) {
+            if truth.get(offset) != Some(&(*time, content)) {
+                return Err(format!("the record at offset {offset} was never written there"));
+            }
+            there.insert(*offset);
+        }
+    }
+    let newest_start = part.starts.iter().copied().max().unwrap_or(0).max(part.start).max(part.start_limit);
+    // What each transaction came to, as far as its marker is in the log.
+    let decided = part.transactions(i64::MIN);
+    let outcome = |id: i64, offset: i64| {
+        let of = |txn: &&MTxn| {
+            txn.producer_id == id && txn.first <= offset && txn.end.is_none_or(|(marker, _)| marker > offset)
+        };
+        let end = decided.iter().find(of).and_then(|txn| txn.end);
+        end.filter(|(marker, _)| *marker < seen.end).map(|(_, commit)| commit)
+    };
+    let mut last: BTreeMap<&[u8], (i64, bool)> = BTreeMap::new();
+    let mut older: BTreeMap<&[u8], i64> = BTreeMap::new();
+    for batch in written().filter(|batch| batch.marker.is_none()) {
+        let committed =
+            !batch.header.is_transactional() || outcome(batch.header.producer_id, batch.base()) == Some(true);
+        for ((offset, _), (key, value)) in batch.records.iter().zip(&batch.content) {
+            // Below any start that there was a cleaning may have taken what it liked.
+            if !committed || *offset < newest_start {
+                continue;
+            }
+            if let Some((before, _)) = last.insert(key, (*offset, value.is_none()))
+                && there.contains(&before)
+            {
+                older.insert(key, before);
+            }
+        }
+    }
+    for (key, (offset, tombstone)) in last {
+        let name = String::from_utf8_lossy(key);
+        if there.contains(&offset) {
+            continue;
+        }
+        if !tombstone {
+            return Err(format!("the last record of key {name}, at offset {offset}, is gone"));
+        }
+        if let Some(before) = older.get(key) {
+            return Err(format!("key {name} was deleted at {offset}, and its record at {before} is back"));
+        }
+    }
+    Ok(())
+}
+
 fn adopt(part: &mut Part, seen: &Observed) {
     let ghosts = std::mem::take(&mut part.ghosts);
     part.batches.extend(ghosts);
-    part.batches.retain(|batch| batch.base() < seen.end);
     let bases: Vec<i64> = seen.batches().map(MBatch::base).collect();
+    let durable = part.durable_end;
+    let lost = |batch: &MBatch| {
+        batch.base() >= durable && !batch.gone && bases.binary_search(&batch.base()).is_err()
+    };
+    let holes = part.config.cleanup_policy.compact && !part.loose;
+    part.batches.retain(|batch| batch.base() < seen.end && !(holes && lost(batch)));
     for batch in &mut part.batches {
         batch.gone = bases.binary_search(&batch.base()).is_err();
     }
@@ -177,7 +263,12 @@ fn producers(part: &Part, seen: &Observed) -> Result<(), String> {
             timestamp: entry.last_timestamp,
             txn_first: entry.current_txn_first_offset,
         };
-        if !histories.iter().filter_map(|history| history.get(id)).any(|model| *model == entry) {
+        // What is left of a compacted batch has the largest timestamp of what is left in it.
+        let same = |model: &MProducer| {
+            let timestamp = if part.compacted { entry.timestamp } else { model.timestamp };
+            MProducer { timestamp, ..*model } == entry
+        };
+        if !histories.iter().filter_map(|history| history.get(id)).any(same) {
             return Err(format!(
                 "producer {id} is {entry:?}, it should be {full:?} (forgotten below {newest})"
             ));
@@ -228,7 +319,7 @@ fn transactions(part: &Part, seen: &Observed) -> Result<(), String> {
                 (a.producer_id, a.first_offset, a.last_offset) == (txn.producer_id, txn.first, marker)
             })
             .count();
-        let must = marker >= part.start && marker >= first_segment && txn.first >= newest;
+        let must = !part.compacted && marker >= part.start && marker >= first_segment && txn.first >= newest;
         if (must && listed == 0) || listed > 1 {
             return Err(format!("aborted transaction {txn:?} is listed {listed} times: {:?}", seen.aborted));
         }
@@ -281,7 +372,7 @@ pub(super) fn lookups(part: &Part, log: &Log, seen: &Observed, rng: &mut Rng) ->
         if count == 0 && offset < bound && expected.next().is_some() {
             return Err(format!("read of {offset} gives nothing below {bound}"));
         }
-        if isolation == FetchIsolation::TxnCommitted && count > 0 {
+        if isolation == FetchIsolation::TxnCommitted && count > 0 && !part.compacted {
             let newest = part.forgotten_below.iter().copied().max().unwrap_or(0);
             let listed = read.aborted_transactions.unwrap_or_default();
             for txn in part.transactions(i64::MIN) {

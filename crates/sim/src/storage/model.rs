@@ -47,6 +47,8 @@ pub(super) struct Part {
     pub(super) rebuilt_end: i64,
     /// Batches below may have come back after their epochs were forgotten.
     pub(super) epochs_from: i64,
+    /// Something was compacted: batches are no longer what was appended, and only the last record of each key counts.
+    pub(super) compacted: bool,
     pub(super) leader_epoch: i32,
     pub(super) coordinator_epoch: i32,
 }
@@ -92,6 +94,7 @@ impl Part {
             starts: vec![0],
             rebuilt_end: 0,
             epochs_from: 0,
+            compacted: false,
             leader_epoch: 0,
             coordinator_epoch: 0,
         }
@@ -165,7 +168,7 @@ impl Part {
     pub(super) fn truncate(&mut self, offset: i64) {
         self.batches.retain(|batch| batch.base() < offset);
         self.ghosts.clear();
-        self.end = self.batches.last().map_or(offset, |batch| batch.last() + 1).min(offset);
+        self.end = offset;
         self.kept_end = self.end;
         self.durable_end = self.durable_end.min(self.end);
         self.start = self.start.min(self.end);

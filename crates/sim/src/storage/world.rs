@@ -7,11 +7,12 @@ use std::sync::Arc;
 use ottla_protocol::records::{BatchIter, patch};
 use ottla_protocol::types::Uuid;
 use ottla_storage::checkpoint::{RECOVERY_POINT_CHECKPOINT, parse_offsets};
+use ottla_storage::cleaner::{CleanError, Cleaner, CleanerConfig, CleanerControl};
 use ottla_storage::dirs::{CLEAN_SHUTDOWN_FILE, LogDirs, LogDirsOptions};
 use ottla_storage::disk::Disk;
 use ottla_storage::log::AppendOptions;
 use ottla_storage::producer_state::AppendOrigin;
-use ottla_storage::{Log, LogConfig, LogError, TopicPartition};
+use ottla_storage::{CleanupPolicy, Log, LogConfig, LogError, TopicPartition};
 use ottla_testkit::disk::{CrashMode, Fault, FaultKind};
 use ottla_testkit::rng::{Rng, mix};
 
@@ -42,6 +43,19 @@ pub struct Outcome {
     pub failure: Option<String>,
     /// What was done, when it was asked for.
     pub story: Vec<String>,
+}
+
+/// Cleans without a throttle.
+struct Unhurried(i64);
+
+impl CleanerControl for Unhurried {
+    fn now_ms(&self) -> i64 {
+        self.0
+    }
+
+    fn io(&self, _bytes: usize, _cancelled: &dyn Fn() -> bool) -> bool {
+        true
+    }
 }
 
 type Step = Result<(), String>;
@@ -99,7 +113,11 @@ impl World {
             disk.sync_dir(Path::new("/")).expect("an empty disk");
             disk.sync_dir(Path::new("/data")).expect("an empty disk");
         }
+        let compact = rng.chance(1, 4);
         let config = LogConfig {
+            cleanup_policy: CleanupPolicy { delete: !compact || rng.chance(1, 3), compact },
+            min_cleanable_dirty_ratio: 0.0,
+            delete_retention_ms: *rng.pick(&[0, 2000]),
             segment_bytes: *rng.pick(&[500, 900, 1500, 4000]),
             index_interval_bytes: *rng.pick(&[1, 60, 200]),
             segment_index_bytes: *rng.pick(&[96, 240, 1200]),
@@ -164,9 +182,11 @@ impl World {
             55..60 => self.with_log(|world, part, log| world.flush(part, log)),
             60..65 => self.maintain(),
             65..70 => self.checkpoint(),
+            65..75 if self.config.cleanup_policy.compact && self.rng.chance(1, 2) => self.compact(),
             70..75 => self.with_log(|world, part, log| world.truncate(part, log)),
             75 => self.with_log(|world, part, log| world.truncate_fully(part, log)),
             76..79 => self.with_log(|world, part, log| world.delete_records(part, log)),
+            79..82 if self.config.cleanup_policy.compact && self.rng.chance(2, 3) => self.compact(),
             79..82 => self.retention(),
             82..84 => self.with_log(|world, part, log| world.bump_epoch(part, log)),
             84..86 => self.with_log(|world, part, log| world.retry(part, log)),
@@ -341,9 +361,7 @@ impl World {
             let down = if clean[index] { Down::Clean } else { kind };
             let context = |text: String| format!("{} after {down:?}: {text}", part.name);
             let seen = Observed::of(&self.fs, &log).map_err(context)?;
-            if log.topic_id().is_some_and(|id| id != part.topic_id)
-                || (log.topic_id().is_none() && certain)
-            {
+            if log.topic_id().is_some_and(|id| id != part.topic_id) || (log.topic_id().is_none() && certain) {
                 return Err(format!("{} has topic id {:?}", part.name, log.topic_id()));
             }
             // What a broker does with what the controller says.
@@ -371,7 +389,9 @@ impl World {
                 let name = &self.parts[*index].name;
                 let log = dirs.get(name).ok_or_else(|| format!("{name} is gone after a second start"))?;
                 let after = Observed::of(&self.fs, &log)?;
-                before.same_as(&after).map_err(|text| format!("{name} after a second start: {text}"))?;
+                before
+                    .same_as(&after, self.parts[*index].compacted)
+                    .map_err(|text| format!("{name} after a second start: {text}"))?;
                 self.parts[*index].forgotten_below.push(after.start);
                 self.parts[*index].rebuilt_end = after.end;
                 self.parts[*index].high_watermark = after.high_watermark;
@@ -498,6 +518,10 @@ impl World {
         let Some(log) = log else { return Err(format!("{name} is refused for a rotten {}", path.display())) };
         let seen = Observed::of(&self.fs, &log).map_err(|text| format!("{name} with rot: {text}"))?;
         let Some(part) = self.parts.iter_mut().find(|part| part.name == name) else { return Ok(()) };
+        if part.compacted {
+            // What a lost record took the place of is gone already.
+            return Ok(());
+        }
         (part.durable_end, part.kept_end) = (part.durable_end.min(limit), limit.min(part.end));
         part.noted_start = 0;
         // Without the rest of the log its start may be behind the end.
@@ -815,12 +839,16 @@ impl World {
             .map(MBatch::base)
             .collect();
         boundaries.push(part.end);
+        if part.compacted {
+            // What was compacted is committed; only what is not goes.
+            boundaries.retain(|offset| *offset >= part.high_watermark);
+        }
         // Mostly a little of the end.
         let from = if self.rng.chance(2, 3) { boundaries.len().saturating_sub(4) } else { 0 };
         let offset = *self.rng.pick(&boundaries[from..]);
         self.tell(|| format!("{}: truncate to {offset} of {}", part.name, part.end));
         let Some(dirs) = &self.dirs else { return Ok(()) };
-        match dirs.truncate(log, offset, self.now_ms) {
+        match dirs.truncate_to(&part.name, offset, self.now_ms) {
             Ok(_) => {
                 if offset < part.end {
                     part.truncate(offset);
@@ -846,7 +874,7 @@ impl World {
         let offset = part.end + self.rng.between(0, 20) - self.rng.between(0, 5).min(part.end);
         self.tell(|| format!("{}: truncate fully to {offset} of {}", part.name, part.end));
         let Some(dirs) = &self.dirs else { return Ok(()) };
-        match dirs.truncate_fully_and_start_at(log, offset, None, self.now_ms) {
+        match dirs.truncate_fully_and_start_at(&part.name, offset, None, self.now_ms) {
             Ok(()) => {
                 part.batches.clear();
                 part.ghosts.clear();
@@ -910,6 +938,50 @@ impl World {
             }
             Ok(())
         })
+    }
+
+    /// Cleans whatever is due, and compares.
+    fn compact(&mut self) -> Step {
+        self.now_ms += self.rng.between(0, 3000);
+        self.fs.disk().set_now_ms(self.now_ms);
+        let control = Unhurried(self.now_ms);
+        let config =
+            CleanerConfig { dedupe_buffer_size: 4096, io_buffer_size: 4096, ..CleanerConfig::default() };
+        let mut cleaner = Cleaner::new(&config, 7);
+        for _ in 0..MAX_PARTS {
+            let Some(dirs) = &self.dirs else { return Ok(()) };
+            let (Some(cleaning), _) = dirs.clean_filthiest(&mut cleaner, &control) else { return Ok(()) };
+            let Some(index) = self.parts.iter().position(|part| part.name == cleaning.partition) else {
+                return Ok(());
+            };
+            let log = dirs.get(&cleaning.partition);
+            let name = cleaning.partition.clone();
+            let first = cleaning.first_dirty_offset;
+            self.tell(|| {
+                format!("{name}: clean from {first}: {:?}", cleaning.result.as_ref().map(|(end, _)| *end))
+            });
+            self.parts[index].compacted = true;
+            let Some(log) = log else { return Ok(()) };
+            match cleaning.result {
+                Ok(_) => {
+                    let part = &self.parts[index];
+                    let seen =
+                        Observed::of(&self.fs, &log).map_err(|text| format!("{name} cleaned: {text}"))?;
+                    check::compacted(part, &seen, part.end)
+                        .map_err(|text| format!("{name} cleaned: {text}"))?;
+                    let bases: Vec<i64> = seen.batches().map(MBatch::base).collect();
+                    for batch in &mut self.parts[index].batches {
+                        batch.gone = bases.binary_search(&batch.base()).is_err();
+                    }
+                }
+                Err(CleanError::Log(error)) => {
+                    self.only_full(&log, &error).map_err(|text| format!("{name}: {text}"))?;
+                    return Ok(());
+                }
+                Err(error) => return Err(format!("{name}: {error}")),
+            }
+        }
+        Ok(())
     }
 
     fn bump_epoch(&mut self, part: &mut Part, log: &Arc<Log>) -> Step {

@@ -44,7 +44,11 @@ impl LogDirs {
         let Some(target) = target else { return (None, stats) };
         let log = Arc::clone(&target.log);
         let cancelled = || self.cleaner.is_aborted(log.partition());
-        let result = cleaner.clean(&target, control, &cancelled);
+        // A record may go only when the one that takes its place, or the marker that aborts it, outlives a power cut.
+        let result = log
+            .flush(control.now_ms())
+            .map_err(CleanError::Log)
+            .and_then(|()| cleaner.clean(&target, control, &cancelled));
         if let Err(error) = &result
             && error.is_uncleanable()
         {
@@ -93,6 +97,45 @@ impl LogDirs {
     /// Takes back one [`LogDirs::abort_and_pause_cleaning`].
     pub fn resume_cleaning(&self, partition: &TopicPartition) {
         self.cleaner.resume(partition);
+    }
+
+    /// [`Log::truncate_to`], with cleaning kept away meanwhile. What is appended from there on counts as dirty.
+    ///
+    /// # Errors
+    /// As [`Log::truncate_to`].
+    pub fn truncate_to(
+        &self,
+        partition: &TopicPartition,
+        offset: i64,
+        now_ms: i64,
+    ) -> Result<bool, LogError> {
+        let Some(log) = self.get(partition) else {
+            return Err(LogError::Closed { partition: partition.clone() });
+        };
+        self.while_paused(&log, || {
+            self.truncate_cleaner_checkpoint(&log, offset)?;
+            self.truncate_noted(&log, offset, now_ms)
+        })
+    }
+
+    /// [`Log::truncate_fully_and_start_at`], with cleaning kept away meanwhile.
+    ///
+    /// # Errors
+    /// As [`Log::truncate_fully_and_start_at`].
+    pub fn truncate_fully_and_start_at(
+        &self,
+        partition: &TopicPartition,
+        offset: i64,
+        log_start_offset: Option<i64>,
+        now_ms: i64,
+    ) -> Result<(), LogError> {
+        let Some(log) = self.get(partition) else {
+            return Err(LogError::Closed { partition: partition.clone() });
+        };
+        self.while_paused(&log, || {
+            self.truncate_cleaner_checkpoint(&log, offset)?;
+            self.truncate_fully_noted(&log, offset, log_start_offset, now_ms)
+        })
     }
 
     pub(super) fn while_paused<R>(&self, log: &Log, f: impl FnOnce() -> R) -> R {

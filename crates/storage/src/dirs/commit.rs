@@ -7,12 +7,22 @@
 
 use std::fmt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
 
 use crate::error::LogError;
 use crate::log::Log;
 
 /// Syncs of different logs that run at the same time; a journalling file system commits them together.
 const MAX_PARALLEL_SYNCS: usize = 8;
+
+/// The longest that a round waits for producers that the round before has just answered. A sync that is faster is not
+/// waited for longer than it takes.
+const MAX_GATHER: Duration = Duration::from_millis(2);
+/// The shortest that such a wait may be: a request over loopback takes about as long.
+const MIN_GATHER: Duration = Duration::from_micros(200);
+/// After so many waits in vain rounds begin at once, but for every [`RETRY_ROUNDS`]th.
+const MAX_MISSES: u32 = 3;
+const RETRY_ROUNDS: u64 = 64;
 
 /// Called once the records are durable, or never will be.
 pub type Committed = Box<dyn FnOnce(Result<(), LogError>) + Send>;
@@ -27,6 +37,10 @@ struct Waiting {
 #[derive(Default)]
 struct Queue {
     waiting: Vec<Waiting>,
+    /// Appends that somebody waits for.
+    appends: usize,
+    /// As many are waited for; fewer wake nobody.
+    wanted: usize,
     running: bool,
     stopped: bool,
 }
@@ -67,6 +81,7 @@ impl Committer {
             }
             return;
         }
+        queue.appends += usize::from(committed.is_some());
         match queue.waiting.iter_mut().find(|waiting| Arc::ptr_eq(&waiting.log, log)) {
             Some(waiting) => {
                 waiting.offset = waiting.offset.max(offset);
@@ -78,26 +93,50 @@ impl Committer {
                 committed: committed.into_iter().collect(),
             }),
         }
+        let enough = queue.appends >= queue.wanted;
         drop(queue);
-        self.arrived.notify_one();
+        if enough {
+            self.arrived.notify_one();
+        }
     }
 
     /// Serves the queue until [`Committer::stop`]. To be called on a thread of its own; `now_ms` is the clock.
+    ///
+    /// Producers that keep several requests in flight send the next when they are answered. Without a pause a round would
+    /// serve those that came during the sync before, and the others would come during this one: each sync would be
+    /// shared by half of them. So a round waits a moment for as many as there were; it begins at once when that has
+    /// not worked lately, and always for a lone producer.
     pub fn run(&self, now_ms: impl Fn() -> i64 + Sync) {
         self.queue().running = true;
+        let (mut expected, mut gather) = (0, MIN_GATHER);
+        let (mut misses, mut rounds) = (0, 0u64);
         loop {
-            let round = {
-                let mut queue = self.queue();
-                while queue.waiting.is_empty() {
-                    if queue.stopped {
-                        queue.running = false;
-                        return;
-                    }
-                    queue = self.arrived.wait(queue).unwrap_or_else(|poisoned| poisoned.into_inner());
+            let mut queue = self.queue();
+            while queue.waiting.is_empty() {
+                if queue.stopped {
+                    queue.running = false;
+                    return;
                 }
-                std::mem::take(&mut queue.waiting)
-            };
+                queue = self.arrived.wait(queue).unwrap_or_else(|poisoned| poisoned.into_inner());
+            }
+            rounds += 1;
+            if queue.appends < expected && (misses < MAX_MISSES || rounds.is_multiple_of(RETRY_ROUNDS)) {
+                queue.wanted = expected;
+                let missing = |queue: &mut Queue| queue.appends < expected && !queue.stopped;
+                let waited = self.arrived.wait_timeout_while(queue, gather, missing);
+                let (gathered, timeout) = waited.unwrap_or_else(|poisoned| poisoned.into_inner());
+                misses = if timeout.timed_out() { (misses + 1).min(MAX_MISSES) } else { 0 };
+                queue = gathered;
+                queue.wanted = 0;
+            }
+            let served = std::mem::take(&mut queue.appends);
+            let round = std::mem::take(&mut queue.waiting);
+            drop(queue);
+            let begun = Instant::now();
             Self::commit(round, &now_ms);
+            gather = begun.elapsed().clamp(MIN_GATHER, MAX_GATHER);
+            // Those that were served, and those that came meanwhile: all that write at this time.
+            expected = served + self.queue().appends;
         }
     }
 

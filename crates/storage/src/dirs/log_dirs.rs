@@ -102,9 +102,9 @@ pub enum DirError {
 pub(super) struct LogDir {
     pub(super) state: Arc<DirState>,
     meta: Option<MetaProperties>,
-    recovery_points: OffsetCheckpoint,
-    log_starts: OffsetCheckpoint,
-    high_watermarks: OffsetCheckpoint,
+    pub(super) recovery_points: OffsetCheckpoint,
+    pub(super) log_starts: OffsetCheckpoint,
+    pub(super) high_watermarks: OffsetCheckpoint,
     clean: Option<CleanShutdown>,
     /// High watermarks as they stood when the directory was opened.
     loaded_high_watermarks: BTreeMap<TopicPartition, i64>,
@@ -138,7 +138,7 @@ struct PendingRemoval {
 #[derive(Debug)]
 pub struct LogDirs {
     pub(super) disk: Arc<dyn Disk>,
-    options: LogDirsOptions,
+    pub(super) options: LogDirsOptions,
     pub(super) settings: RwLock<LogDirsSettings>,
     pub(super) dirs: Vec<LogDir>,
     pub(super) logs: RwLock<HashMap<TopicPartition, Arc<Log>>>,
@@ -481,102 +481,6 @@ impl LogDirs {
         Ok(true)
     }
 
-    /// [`Log::truncate_to`] of a partition, with cleaning kept away meanwhile; what is appended from there on counts as
-    /// dirty. The recovery point is taken back in the checkpoint first: records that take the place of those that go are
-    /// not to be taken for durable.
-    ///
-    /// # Errors
-    /// As [`Log::truncate_to`]; [`LogError::DirOffline`] when the checkpoint cannot be written.
-    pub fn truncate(&self, log: &Log, offset: i64, now_ms: i64) -> Result<bool, LogError> {
-        self.while_paused(log, || {
-            self.truncate_cleaner_checkpoint(log, offset)?;
-            self.note_recovery_point_below(log, offset)?;
-            let truncated = log.truncate_to(offset, now_ms)?;
-            // A flush that ran meanwhile may have brought the old point back.
-            self.note_recovery_point_below(log, offset)?;
-            Ok(truncated)
-        })
-    }
-
-    /// [`Log::truncate_fully_and_start_at`] of a partition, as [`LogDirs::truncate`] does it.
-    ///
-    /// # Errors
-    /// As [`LogDirs::truncate`].
-    pub fn truncate_fully_and_start_at(
-        &self,
-        log: &Log,
-        offset: i64,
-        log_start_offset: Option<i64>,
-        now_ms: i64,
-    ) -> Result<(), LogError> {
-        self.while_paused(log, || {
-            self.truncate_cleaner_checkpoint(log, offset)?;
-            self.note_recovery_point_below(log, offset.min(log.log_start_offset()))?;
-            self.forget_log_start(log)?;
-            log.truncate_fully_and_start_at(offset, log_start_offset, now_ms)
-        })
-    }
-
-    fn note_recovery_point_below(&self, log: &Log, offset: i64) -> Result<(), LogError> {
-        // Before the last record that stays: its segment may be closed there, see `Log::recovery_point_to_note`.
-        log.lower_recovery_point((offset - 1).max(0));
-        let Some(dir) = self.dirs.iter().find(|dir| Arc::ptr_eq(&dir.state, log.dir_state())) else {
-            return Ok(());
-        };
-        self.note_recovery_points(dir).map_err(|error| {
-            if !crate::error::is_no_space(&error) {
-                dir.state.fail("Error while writing checkpoints", &error);
-            }
-            LogError::Storage {
-                operation: "Error while writing the recovery point",
-                partition: log.partition().clone(),
-                dir: dir.state.path().to_path_buf(),
-                source: error,
-            }
-        })
-    }
-
-    /// A start that is noted must not outlive a truncation to below it.
-    fn forget_log_start(&self, log: &Log) -> Result<(), LogError> {
-        let Some(dir) = self.dirs.iter().find(|dir| Arc::ptr_eq(&dir.state, log.dir_state())) else {
-            return Ok(());
-        };
-        let mut starts = self.log_starts(dir);
-        starts.remove(log.partition());
-        dir.log_starts.write(&starts).map_err(|error| {
-            if !crate::error::is_no_space(&error) {
-                dir.state.fail("Error while writing checkpoints", &error);
-            }
-            LogError::Storage {
-                operation: "Error while writing the log start",
-                partition: log.partition().clone(),
-                dir: dir.state.path().to_path_buf(),
-                source: error,
-            }
-        })
-    }
-
-    /// The starts of the logs of a directory, where their first segments do not say them.
-    fn log_starts(&self, dir: &LogDir) -> BTreeMap<TopicPartition, i64> {
-        let mut starts = BTreeMap::new();
-        for log in self.all().iter().filter(|log| Arc::ptr_eq(log.dir_state(), &dir.state)) {
-            let start = log.log_start_offset();
-            if log.segment_sizes().first().is_some_and(|(base_offset, _)| start > *base_offset)
-                && !mutation::on(Mutation::LogStartNotNoted)
-            {
-                starts.insert(log.partition().clone(), start);
-            }
-        }
-        starts
-    }
-
-    fn note_recovery_points(&self, dir: &LogDir) -> io::Result<()> {
-        let all = self.all();
-        let logs = all.iter().filter(|log| Arc::ptr_eq(log.dir_state(), &dir.state));
-        let points = logs.map(|log| (log.partition().clone(), log.recovery_point_to_note())).collect();
-        dir.recovery_points.write(&points)
-    }
-
     /// Sets a partition aside that the cluster does not know. Returns whether there was one.
     ///
     /// # Errors
@@ -625,60 +529,6 @@ impl LogDirs {
             }
         }
         self.bound_unflushed(now_ms);
-    }
-
-    /// Makes the logs with the most bytes that are not durable durable, until each directory is below its limit.
-    fn bound_unflushed(&self, now_ms: i64) {
-        let all = self.all();
-        for dir in self.dirs.iter().filter(|dir| !dir.state.is_offline()) {
-            let mut logs: Vec<(u64, &Arc<Log>)> = all
-                .iter()
-                .filter(|log| Arc::ptr_eq(log.dir_state(), &dir.state))
-                .map(|log| (log.unflushed_bytes(), log))
-                .collect();
-            let mut total: u64 = logs.iter().map(|(bytes, _)| bytes).sum();
-            logs.sort_by_key(|(bytes, _)| std::cmp::Reverse(*bytes));
-            for (bytes, log) in logs {
-                if total <= self.options.max_unflushed_bytes_per_dir {
-                    break;
-                }
-                if let Err(error) = log.flush(now_ms) {
-                    tracing::warn!(%error, "a log cannot be made durable");
-                }
-                total -= bytes;
-            }
-        }
-    }
-
-    /// Writes recovery points, log start offsets and high watermarks of every online directory, where they changed.
-    pub fn checkpoint(&self) {
-        let mut all = self.all();
-        all.extend(self.futures());
-        for dir in self.dirs.iter().filter(|dir| !dir.state.is_offline()) {
-            let logs = all.iter().filter(|log| Arc::ptr_eq(log.dir_state(), &dir.state));
-            let mut recovery_points = BTreeMap::new();
-            let mut high_watermarks = BTreeMap::new();
-            for log in logs {
-                let partition = log.partition();
-                let recovery_point = if mutation::on(Mutation::RecoveryPointEarly) {
-                    log.log_end_offset()
-                } else {
-                    log.recovery_point_to_note()
-                };
-                recovery_points.insert(partition.clone(), recovery_point);
-                high_watermarks.insert(partition.clone(), log.high_watermark());
-            }
-            let result = dir
-                .recovery_points
-                .write(&recovery_points)
-                .and_then(|()| dir.log_starts.write(&self.log_starts(dir)))
-                .and_then(|()| dir.high_watermarks.write(&high_watermarks));
-            if let Err(error) = result
-                && !crate::error::is_no_space(&error)
-            {
-                dir.state.fail("Error while writing checkpoints", &error);
-            }
-        }
     }
 
     /// Closes every log, writes the checkpoints and the marks of a clean stop. A directory of which a log cannot be

@@ -2,6 +2,7 @@
 //!
 //! Source: Kafka `LogManager`, `MetaProperties`, `PartitionMetadataFile`, `CleanShutdownFileHandler`.
 
+mod checkpoints;
 mod clean_shutdown;
 mod cleaning;
 mod commit;

@@ -40,13 +40,13 @@ pub struct Copied {
 }
 
 /// Takes from a future log what the current one does not have, any more or at all.
-fn align(current: &Log, future: &Log, now_ms: i64) -> Result<(), LogError> {
+fn align(dirs: &LogDirs, current: &Log, future: &Log, now_ms: i64) -> Result<(), LogError> {
     let (start, end) = (current.log_start_offset(), current.log_end_offset());
     if future.log_end_offset() < start {
-        return future.truncate_fully_and_start_at(start, None, now_ms);
+        return dirs.truncate_fully_noted(future, start, None, now_ms);
     }
     let Some(epoch) = future.latest_epoch() else {
-        future.truncate_to(end, now_ms)?;
+        dirs.truncate_noted(future, end, now_ms)?;
         return Ok(());
     };
     let common = match current.end_offset_for_epoch(epoch) {
@@ -58,7 +58,7 @@ fn align(current: &Log, future: &Log, now_ms: i64) -> Result<(), LogError> {
         }
         None => end,
     };
-    future.truncate_to(common.min(end), now_ms)?;
+    dirs.truncate_noted(future, common.min(end), now_ms)?;
     Ok(())
 }
 
@@ -154,7 +154,7 @@ impl LogDirs {
         let (Some(current), Some(future)) = (self.get(partition), self.future(partition)) else {
             return Ok(None);
         };
-        align(&current, &future, now_ms)?;
+        align(self, &current, &future, now_ms)?;
         let from = future.log_end_offset();
         let mut bytes = 0;
         if from < current.log_end_offset() {

@@ -143,7 +143,7 @@ impl<const N: usize> Entries<N> {
         let (file, bytes, position, count) = {
             let inner = self.read();
             let Some(entries) = &inner.entries else { return Ok(()) };
-            if entries.len() <= inner.written {
+            if entries.len() <= inner.written || inner.detached {
                 return Ok(());
             }
             let bytes = entries[inner.written..].concat();

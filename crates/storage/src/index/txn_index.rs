@@ -58,10 +58,10 @@ pub struct TransactionIndex {
 struct Inner {
     loaded: Option<Vec<AbortedTxn>>,
     file: Option<Arc<dyn DiskFile>>,
-    /// The file no longer belongs to these entries: only memory counts from now on.
-    detached: bool,
     /// How many of the entries the file holds; the others wait for space on the disk.
     written: usize,
+    /// The file no longer belongs to these entries: only memory counts from now on.
+    detached: bool,
 }
 
 impl TransactionIndex {
@@ -111,7 +111,7 @@ impl TransactionIndex {
 
     fn write_waiting(&self, inner: &mut Inner) -> io::Result<()> {
         let waiting = match &inner.loaded {
-            Some(entries) if entries.len() > inner.written => &entries[inner.written..],
+            Some(entries) if entries.len() > inner.written && !inner.detached => &entries[inner.written..],
             _ => return Ok(()),
         };
         let bytes: Vec<u8> = waiting.iter().flat_map(|txn| txn.to_bytes()).collect();
@@ -208,6 +208,7 @@ impl TransactionIndex {
         inner.file = None;
         if !inner.detached {
             inner.loaded = None;
+            inner.written = 0;
         }
     }
 

@@ -219,9 +219,6 @@ impl Loader<'_> {
             }
             self.disk.fsync_dir(self.dir)?;
         }
-        if !swaps.is_empty() {
-            self.disk.fsync_dir(self.dir)?;
-        }
         Ok(())
     }
 
@@ -268,7 +265,7 @@ impl Loader<'_> {
                     }
                     continue;
                 }
-                if !sane || !segment.time_index.exists(&**self.disk)? {
+                if !sane {
                     without_indexes.push(segments.len());
                 }
                 segments.push(segment);

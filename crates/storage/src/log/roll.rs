@@ -47,7 +47,7 @@ impl Log {
             Ok(segment) => segment,
             Err(cause) => {
                 // The log may go on in the active segment. Should this not be durable, the next start does it.
-                for path in Segment::paths(&dir, new_offset) {
+                for path in Segment::paths(&dir, new_offset, "") {
                     let _ = self.disk.remove_file(&path);
                 }
                 return Err(error(cause));

@@ -531,16 +531,13 @@ impl Segment {
 
     /// Its files, by suffix.
     pub(crate) fn files(&self) -> [PathBuf; 4] {
-        Self::paths(&self.dir, self.base_offset).map(|mut path| {
-            path.as_mut_os_string().push(self.mark);
-            path
-        })
+        Self::paths(&self.dir, self.base_offset, self.mark)
     }
 
     /// The files of a segment.
-    pub(crate) fn paths(dir: &Path, base_offset: i64) -> [PathBuf; 4] {
+    pub(crate) fn paths(dir: &Path, base_offset: i64, mark: &str) -> [PathBuf; 4] {
         [LOG_SUFFIX, INDEX_SUFFIX, TIME_INDEX_SUFFIX, TXN_INDEX_SUFFIX]
-            .map(|suffix| names::file(dir, base_offset, suffix))
+            .map(|suffix| names::file(dir, base_offset, &format!("{suffix}{mark}")))
     }
 
     /// Lets readers who hold the segment go on when its files are renamed or replaced: what is read by name is read

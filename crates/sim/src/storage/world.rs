@@ -349,8 +349,10 @@ impl World {
         let mut gone = Vec::new();
         let mut looked = Vec::new();
         for (index, part) in self.parts.iter_mut().enumerate() {
+            // A directory is durable with the first flush of its log, not before.
+            let certain = part.presence == Presence::Yes && (kind != Down::Power || part.durable_end > 0);
             let Some(log) = dirs.get(&part.name) else {
-                if part.presence == Presence::Yes {
+                if certain {
                     return Err(format!("{} is gone", part.name));
                 }
                 gone.push(index);
@@ -359,11 +361,11 @@ impl World {
             let down = if clean[index] { Down::Clean } else { kind };
             let context = |text: String| format!("{} after {down:?}: {text}", part.name);
             let seen = Observed::of(&self.fs, &log).map_err(context)?;
-            if log.topic_id().is_some_and(|id| id != part.topic_id)
-                || (log.topic_id().is_none() && part.presence == Presence::Yes)
-            {
+            if log.topic_id().is_some_and(|id| id != part.topic_id) || (log.topic_id().is_none() && certain) {
                 return Err(format!("{} has topic id {:?}", part.name, log.topic_id()));
             }
+            // What a broker does with what the controller says.
+            log.assign_topic_id(part.topic_id).map_err(|error| format!("{}: {error}", part.name))?;
             let loose = part.loose;
             check::recovered(part, &seen, down)
                 .map_err(|text| format!("{} after {down:?}: {text}", part.name))?;

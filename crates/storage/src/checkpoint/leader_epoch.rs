@@ -31,6 +31,8 @@ pub struct LeaderEpochCache {
     disk: Arc<dyn Disk>,
     path: PathBuf,
     entries: Vec<EpochEntry>,
+    /// What the file holds.
+    written: Vec<EpochEntry>,
 }
 
 impl LeaderEpochCache {
@@ -46,19 +48,29 @@ impl LeaderEpochCache {
             .map_err(|error| CorruptFile::error(&path, None, error))?;
             entries.sort_by_key(|entry| entry.epoch);
         }
-        Ok(LeaderEpochCache { disk, path, entries })
+        let written = entries.clone();
+        Ok(LeaderEpochCache { disk, path, entries, written })
     }
 
-    fn write(&self) -> io::Result<()> {
+    fn write(&mut self) -> io::Result<()> {
         let mut text = format!("0\n{}\n", self.entries.len());
         for entry in &self.entries {
             let _ = writeln!(text, "{} {}", entry.epoch, entry.start_offset);
         }
-        self.disk.write_atomic(&self.path, text.as_bytes())
+        self.disk.write_atomic(&self.path, text.as_bytes())?;
+        self.written.clone_from(&self.entries);
+        Ok(())
+    }
+
+    /// Writes the file if an epoch that has records below `offset` is not in it. Called before those records count as
+    /// durable: what a recovery does not scan it cannot ask for its epoch.
+    pub(crate) fn persist_below(&mut self, offset: i64) -> io::Result<()> {
+        let missing = |entry: &EpochEntry| entry.start_offset < offset && !self.written.contains(entry);
+        if self.entries.iter().any(missing) { self.write() } else { Ok(()) }
     }
 
     /// Writes the file as the entries are in memory.
-    pub(crate) fn persist(&self) -> io::Result<()> {
+    pub(crate) fn persist(&mut self) -> io::Result<()> {
         self.write()
     }
 
@@ -82,17 +94,9 @@ impl LeaderEpochCache {
         self.entries.last().is_none_or(|last| last.epoch != epoch || start_offset < last.start_offset)
     }
 
-    /// Notes that `epoch` starts at `start_offset`; entries that contradict it go. Durable on return.
-    pub(crate) fn assign(&mut self, epoch: i32, start_offset: i64) -> io::Result<()> {
-        let before = self.entries.clone();
-        if !self.assign_in_memory(epoch, start_offset) {
-            return Ok(());
-        }
-        // What is not in the file must be tried again by the next append of the epoch.
-        self.write_change(before)
-    }
-
-    pub(crate) fn assign_in_memory(&mut self, epoch: i32, start_offset: i64) -> bool {
+    /// Notes that `epoch` starts at `start_offset`; entries that contradict it go. The file follows with
+    /// [`LeaderEpochCache::persist_below`], as in Kafka, which writes it in the background. Returns whether anything changed.
+    pub(crate) fn assign(&mut self, epoch: i32, start_offset: i64) -> bool {
         if epoch < 0 || start_offset < 0 || !self.needs(epoch, start_offset) {
             return false;
         }

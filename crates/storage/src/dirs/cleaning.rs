@@ -146,7 +146,7 @@ impl LogDirs {
         result
     }
 
-    fn truncate_cleaner_checkpoint(&self, log: &Log, offset: i64) -> Result<(), LogError> {
+    pub(super) fn truncate_cleaner_checkpoint(&self, log: &Log, offset: i64) -> Result<(), LogError> {
         self.cleaner
             .truncate_checkpoint(log.dir_state().path(), log.partition(), offset)
             .map_err(|error| log.storage_error("Error while truncating the cleaner's checkpoint", error))

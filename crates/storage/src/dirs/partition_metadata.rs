@@ -5,7 +5,7 @@ use std::path::Path;
 
 use ottla_protocol::types::Uuid;
 
-use crate::disk::Disk;
+use crate::disk::{Disk, OpenMode};
 use crate::error::CorruptFile;
 
 /// Name of the file in a partition's directory.
@@ -43,9 +43,30 @@ impl PartitionMetadata {
     pub fn read(disk: &dyn Disk, dir: &Path) -> io::Result<Option<Self>> {
         let Some(bytes) = disk.read(&dir.join(PARTITION_METADATA_FILE), MAX_BYTES)? else { return Ok(None) };
         let parsed = std::str::from_utf8(&bytes).ok().and_then(Self::parse);
+        if parsed.is_none() && Self::is_unfinished(&bytes) {
+            // The power went before a new file was durable; what the controller says will be written again.
+            return Ok(None);
+        }
         parsed.map(Some).ok_or_else(|| {
             CorruptFile::error(&dir.join(PARTITION_METADATA_FILE), None, "malformed partition.metadata")
         })
+    }
+
+    /// Whether the bytes are a file of which the end, or the content of some sectors, never reached the disk.
+    fn is_unfinished(bytes: &[u8]) -> bool {
+        let whole = PartitionMetadata { topic_id: Uuid::ZERO }.render().len();
+        bytes.len() < whole || bytes.contains(&0)
+    }
+
+    /// Writes the file of a directory that is new. It is durable once [`PartitionMetadata::write`] has run; until then
+    /// nothing in the directory is.
+    ///
+    /// # Errors
+    /// The disk.
+    pub fn write_first(&self, disk: &dyn Disk, dir: &Path) -> io::Result<()> {
+        let file = disk.open(&dir.join(PARTITION_METADATA_FILE), OpenMode::ReadWrite)?;
+        file.truncate(0)?;
+        file.pwrite_all(self.render().as_bytes(), 0)
     }
 
     /// Writes the file, durably.

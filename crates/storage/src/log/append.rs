@@ -364,14 +364,15 @@ impl Log {
         }
     }
 
-    /// Notes where new leader epochs start. Durable before the first record of the epoch is.
+    /// Notes where new leader epochs start. A flush makes them durable before it makes their records durable.
     fn note_epochs(&self, records: &[u8]) -> Result<(), LogError> {
         for batch in BatchIter::new(records).flatten() {
             let header = batch.header();
             let result = if header.magic < 2 {
                 if self.epochs().entries().is_empty() { Ok(()) } else { self.epochs_mut().clear() }
             } else if self.epochs().needs(header.partition_leader_epoch, header.base_offset) {
-                self.epochs_mut().assign(header.partition_leader_epoch, header.base_offset)
+                self.epochs_mut().assign(header.partition_leader_epoch, header.base_offset);
+                Ok(())
             } else {
                 Ok(())
             };

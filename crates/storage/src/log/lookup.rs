@@ -115,8 +115,7 @@ impl Log {
             return Ok(());
         }
         self.check_open()?;
-        self.epochs_mut()
-            .assign(epoch, start_offset)
-            .map_err(|error| self.storage_error("Error while writing the leader epoch checkpoint", error))
+        self.epochs_mut().assign(epoch, start_offset);
+        Ok(())
     }
 }

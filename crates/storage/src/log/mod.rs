@@ -92,6 +92,8 @@ pub struct Log {
     last_stable_offset: AtomicI64,
     recovery_point: AtomicI64,
     last_flush_ms: AtomicI64,
+    /// Whether the directory and what names it are durable.
+    dir_is_durable: AtomicBool,
     /// Bytes that were ever appended, and how many of them are durable; only the difference has a meaning.
     appended_bytes: AtomicU64,
     flushed_bytes: AtomicU64,

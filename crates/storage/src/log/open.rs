@@ -101,13 +101,10 @@ impl Log {
         options: LogOptions,
     ) -> Result<Arc<Log>, RecoveryError> {
         let LogOptions { partition, dir, config, now_ms, .. } = options;
-        if disk.metadata(&dir)?.is_none() {
+        // A new directory is made durable by the first flush: thousands of topics are not to wait for the disk one by one.
+        let is_new = disk.metadata(&dir)?.is_none();
+        if is_new {
             disk.create_dir_all(&dir)?;
-            if let Some(parent) = dir.parent()
-                && !mutation::on(Mutation::SkipPartitionDirFsync)
-            {
-                disk.fsync_dir(parent)?;
-            }
         }
         let known_id = PartitionMetadata::read(&**disk, &dir)?.map(|metadata| metadata.topic_id);
         let topic_id = match (known_id, options.topic_id) {
@@ -119,7 +116,12 @@ impl Log {
                 return Err(RecoveryError::Log(LogError::InvalidArgument { text }));
             }
             (None, Some(given)) if !given.is_zero() => {
-                PartitionMetadata { topic_id: given }.write(&**disk, &dir)?;
+                let metadata = PartitionMetadata { topic_id: given };
+                if is_new {
+                    metadata.write_first(&**disk, &dir)?
+                } else {
+                    metadata.write(&**disk, &dir)?
+                }
                 Some(given)
             }
             (known, _) => known,
@@ -288,6 +290,8 @@ impl Log {
             last_stable_offset: AtomicI64::new(log_start_offset),
             recovery_point: AtomicI64::new(recovery_point),
             last_flush_ms: AtomicI64::new(now_ms),
+            // A recovery point is noted only after a flush, which made the directory durable.
+            dir_is_durable: AtomicBool::new(!is_new && options.recovery_point > 0),
             appended_bytes: AtomicU64::new(0),
             flushed_bytes: AtomicU64::new(0),
             writeback_asked: AtomicBool::new(false),

@@ -209,7 +209,7 @@ impl Loader<'_> {
                     self.disk.remove_file(&self.dir.join(&file.name))?;
                 }
             }
-            // What is removed may not come back once the new segments are in place.
+            // The swap files are what says that the old segments must go: they keep their names until those are gone.
             self.disk.fsync_dir(self.dir)?;
         }
         for names in [logs, indexes] {
@@ -377,7 +377,7 @@ impl Loader<'_> {
                 if header.magic >= 2 {
                     let epoch = header.partition_leader_epoch;
                     if epoch >= 0 && epochs.latest_epoch().is_none_or(|latest| epoch > latest) {
-                        epochs.assign_in_memory(epoch, header.base_offset);
+                        epochs.assign(epoch, header.base_offset);
                     }
                     match replay(&mut producers, &batch, self.partition, scratch, |txn| {
                         if mutation::on(Mutation::AbortNotIndexed) {

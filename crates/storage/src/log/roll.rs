@@ -1,9 +1,11 @@
 //! Closing a segment and starting the next; making segments durable.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::{Log, Writer};
+use crate::dirs::PartitionMetadata;
 use crate::error::LogError;
 use crate::mutation::{self, Mutation};
 use crate::segment::Segment;
@@ -36,6 +38,8 @@ impl Log {
             return Ok(active);
         }
         let dir = self.dir();
+        // A power cut must not take the first segment and leave the second.
+        self.make_dir_durable().map_err(error)?;
         // In this order a full disk leaves the active segment as it is.
         let segment = Self::create_segment(&self.disk, &dir, new_offset, &config, now_ms)
             .and_then(|segment| active.on_become_inactive().map(|()| segment));
@@ -108,6 +112,8 @@ impl Log {
             self.dir_state.fail("Error while flushing log", &error);
             self.storage_error("Error while flushing log", error)
         };
+        self.make_dir_durable().map_err(error)?;
+        self.epochs_mut().persist_below(offset).map_err(error)?;
         // Read first: what is appended meanwhile may be durable too, but does not count.
         let appended = self.appended_bytes.load(Ordering::Acquire);
         let reaches_end = offset >= self.log_end_offset();
@@ -148,6 +154,25 @@ impl Log {
         }
         self.writeback_asked.store(false, Ordering::Relaxed);
         self.last_flush_ms.store(now_ms, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Once for each log that is new: its directory, and the id of its topic.
+    pub(super) fn make_dir_durable(&self) -> io::Result<()> {
+        if self.dir_is_durable.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let dir = self.dir();
+        match self.topic_id() {
+            Some(topic_id) => PartitionMetadata { topic_id }.write(&*self.disk, &dir)?,
+            None => self.disk.fsync_dir(&dir)?,
+        }
+        if let Some(parent) = dir.parent()
+            && !mutation::on(Mutation::SkipPartitionDirFsync)
+        {
+            self.disk.fsync_dir(parent)?;
+        }
+        self.dir_is_durable.store(true, Ordering::Release);
         Ok(())
     }
 

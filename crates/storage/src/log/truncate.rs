@@ -107,6 +107,8 @@ impl Log {
         now_ms: i64,
     ) -> Result<(), LogError> {
         let error = |error| self.storage_error("Error while truncating the entire log", error);
+        // That nothing is below `offset` counts as durable from here on.
+        self.make_dir_durable().map_err(error)?;
         let config = self.config.load();
         let old = self.segments.load_full();
         self.delete_segment_files(&old, now_ms).map_err(error)?;

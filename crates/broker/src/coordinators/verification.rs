@@ -57,6 +57,8 @@ struct Wanted {
     topic_id: Uuid,
     topic: Str,
     partition: i32,
+    /// First sequence number of what is to be appended, -1 for offsets.
+    sequence: i32,
     guard: VerificationGuard,
 }
 
@@ -109,6 +111,7 @@ impl Verification {
                         topic_id: known.id,
                         topic: known.name.clone(),
                         partition: data.index,
+                        sequence: header.base_sequence,
                         guard,
                     }),
                     Err(error) => v.failed.0.push(((known.id, data.index), Err(error.error_code()))),
@@ -119,10 +122,9 @@ impl Verification {
     }
 
     /// Asks, and says for each partition what the append needs to know.
-    pub async fn run(self, b: &Arc<Broker>) -> Guards {
-        let mut guards = self.failed;
+    pub async fn run(mut self, b: &Arc<Broker>) -> Guards {
         if self.wanted.is_empty() {
-            return guards;
+            return self.failed;
         }
         let mut topics: Vec<AddPartitionsToTxnTopic> = Vec::new();
         for wanted in &self.wanted {
@@ -136,14 +138,15 @@ impl Verification {
             }
         }
         let transaction = AddPartitionsToTxnTransaction {
-            transactional_id: self.transactional_id,
+            transactional_id: self.transactional_id.clone(),
             producer_id: self.producer_id,
             producer_epoch: self.producer_epoch,
             verify_only: self.support != Support::Add,
             topics,
             ..Default::default()
         };
-        let result = ask_with_retries(b, transaction).await;
+        let result = self.ask_with_retries(b, transaction).await;
+        let mut guards = self.failed;
         for wanted in self.wanted {
             let code = match &result {
                 Ok(result) => result
@@ -162,6 +165,53 @@ impl Verification {
             guards.0.push(((wanted.topic_id, wanted.partition), outcome));
         }
         guards
+    }
+
+    /// A transaction that is just ending is waited for, for a moment.
+    async fn ask_with_retries(
+        &mut self,
+        b: &Arc<Broker>,
+        transaction: AddPartitionsToTxnTransaction,
+    ) -> Result<AddPartitionsToTxnResult, ErrorCode> {
+        let config = b.config.load_full();
+        let ms = |key: &str, least: i32| Duration::from_millis(config.get_int(key).max(least) as u64);
+        let backoff = ms("add.partitions.to.txn.retry.backoff.ms", 1);
+        let max = ms("add.partitions.to.txn.retry.backoff.max.ms", 0);
+        let started = tokio::time::Instant::now();
+        loop {
+            let result = ask(b, transaction.clone()).await;
+            let concurrent = match &result {
+                Ok(result) => result
+                    .topic_results
+                    .iter()
+                    .flat_map(|t| &t.results_by_partition)
+                    .any(|p| p.partition_error_code == ErrorCode::ConcurrentTransactions.code()),
+                Err(code) => *code == ErrorCode::ConcurrentTransactions,
+            };
+            if !concurrent || started.elapsed() + backoff > max {
+                return result;
+            }
+            tokio::time::sleep(backoff).await;
+            self.start_again(b);
+        }
+    }
+
+    /// The marker of the transaction that was ending took the verification of its producer with it.
+    fn start_again(&mut self, b: &Broker) {
+        for wanted in &mut self.wanted {
+            let Some(partition) = b.partitions.get(&wanted.topic_id, wanted.partition) else { continue };
+            let started = partition.log.maybe_start_transaction_verification(
+                self.producer_id,
+                wanted.sequence,
+                self.producer_epoch,
+                self.support == Support::Add,
+                wall_clock_ms(),
+            );
+            // An epoch that is over meanwhile is refused by the append.
+            if let Ok(guard) = started {
+                wanted.guard = guard;
+            }
+        }
     }
 
     /// The same for a commit of offsets: one partition of the offsets topic.
@@ -185,7 +235,8 @@ impl Verification {
         if guard == VerificationGuard::SENTINEL {
             return Ok(guard);
         }
-        let wanted = Wanted { topic_id: leader.topic_id, topic: leader.topic.clone(), partition, guard };
+        let wanted =
+            Wanted { topic_id: leader.topic_id, topic: leader.topic.clone(), partition, sequence: -1, guard };
         let verification = Verification {
             transactional_id,
             producer_id: producer.0,
@@ -211,34 +262,6 @@ fn for_client(code: ErrorCode, support: Support) -> ErrorCode {
         | ErrorCode::CoordinatorNotAvailable
         | ErrorCode::NotCoordinator => ErrorCode::NotEnoughReplicas,
         other => other,
-    }
-}
-
-/// A transaction that is just ending is waited for, for a moment.
-async fn ask_with_retries(
-    b: &Arc<Broker>,
-    transaction: AddPartitionsToTxnTransaction,
-) -> Result<AddPartitionsToTxnResult, ErrorCode> {
-    let config = b.config.load_full();
-    let backoff =
-        Duration::from_millis(config.get_int("add.partitions.to.txn.retry.backoff.ms").max(1) as u64);
-    let max =
-        Duration::from_millis(config.get_int("add.partitions.to.txn.retry.backoff.max.ms").max(0) as u64);
-    let started = tokio::time::Instant::now();
-    loop {
-        let result = ask(b, transaction.clone()).await;
-        let concurrent = match &result {
-            Ok(result) => result
-                .topic_results
-                .iter()
-                .flat_map(|t| &t.results_by_partition)
-                .any(|p| p.partition_error_code == ErrorCode::ConcurrentTransactions.code()),
-            Err(code) => *code == ErrorCode::ConcurrentTransactions,
-        };
-        if !concurrent || started.elapsed() + backoff > max {
-            return result;
-        }
-        tokio::time::sleep(backoff).await;
     }
 }
 

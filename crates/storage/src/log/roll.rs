@@ -112,8 +112,9 @@ impl Log {
             self.dir_state.fail("Error while flushing log", &error);
             self.storage_error("Error while flushing log", error)
         };
-        self.make_dir_durable().map_err(error)?;
-        self.epochs_mut().persist_below(offset).map_err(error)?;
+        // New files, of which nothing is lost when the disk has no room for them.
+        let noted = self.make_dir_durable().and_then(|()| self.epochs_mut().persist_below(offset));
+        noted.map_err(|error| self.storage_error("Error while flushing log", error))?;
         // Read first: what is appended meanwhile may be durable too, but does not count.
         let appended = self.appended_bytes.load(Ordering::Acquire);
         let reaches_end = offset >= self.log_end_offset();

@@ -46,8 +46,11 @@ impl LogDirs {
         let log = Arc::clone(&target.log);
         let cancelled = || self.cleaner.is_aborted(log.partition());
         // A record may go only when the one that takes its place, or the marker that aborts it, outlives a power cut.
-        let synced =
-            if mutation::on(Mutation::CleanedBeforeSync) { Ok(()) } else { log.flush(control.now_ms()) };
+        let synced = if mutation::on(Mutation::CleanedBeforeSync) {
+            Ok(())
+        } else {
+            log.prepare_flush().and_then(|()| log.flush(control.now_ms()))
+        };
         let result =
             synced.map_err(CleanError::Log).and_then(|()| cleaner.clean(&target, control, &cancelled));
         if let Err(error) = &result

@@ -93,6 +93,17 @@ impl Log {
         self.flush_up_to(self.log_end_offset(), now_ms)
     }
 
+    /// Writes the files that a flush of everything needs beside the segments. A full disk is then no trouble yet: what
+    /// was appended is not lost, as it is when a sync fails.
+    ///
+    /// # Errors
+    /// The disk.
+    pub(crate) fn prepare_flush(&self) -> Result<(), LogError> {
+        let end = self.log_end_offset();
+        let noted = self.make_dir_durable().and_then(|()| self.epochs_mut().persist_below(end));
+        noted.map_err(|error| self.storage_error("Error while flushing log", error))
+    }
+
     /// Makes everything below `offset` durable.
     ///
     /// # Errors
@@ -112,9 +123,8 @@ impl Log {
             self.dir_state.fail("Error while flushing log", &error);
             self.storage_error("Error while flushing log", error)
         };
-        // New files, of which nothing is lost when the disk has no room for them.
-        let noted = self.make_dir_durable().and_then(|()| self.epochs_mut().persist_below(offset));
-        noted.map_err(|error| self.storage_error("Error while flushing log", error))?;
+        self.make_dir_durable().map_err(error)?;
+        self.epochs_mut().persist_below(offset).map_err(error)?;
         // Read first: what is appended meanwhile may be durable too, but does not count.
         let appended = self.appended_bytes.load(Ordering::Acquire);
         let reaches_end = offset >= self.log_end_offset();

@@ -31,6 +31,8 @@ struct Options {
     ottla: PathBuf,
     kafka_classpath: String,
     base: PathBuf,
+    /// As given, for whoever wants to repeat the run.
+    arguments: String,
 }
 
 const USAGE: &str = "\
@@ -51,7 +53,9 @@ fn main() {
     }
 }
 
-fn parse(mut args: impl Iterator<Item = String>) -> Result<Options, String> {
+fn parse(args: Vec<String>) -> Result<Options, String> {
+    let arguments = args.join(" ");
+    let mut args = args.into_iter();
     let mut o = Options {
         scenarios: Vec::new(),
         systems: vec![System::Ottla, System::Kafka],
@@ -63,6 +67,7 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Options, String> {
         ottla: PathBuf::from("target/release/ottla"),
         kafka_classpath: std::env::var("KAFKA_CLASSPATH").unwrap_or_default(),
         base: std::env::temp_dir(),
+        arguments,
     };
     while let Some(arg) = args.next() {
         let mut value = || args.next().ok_or_else(|| format!("{arg} needs a value\n\n{USAGE}"));
@@ -101,7 +106,7 @@ fn help() -> String {
 }
 
 fn start() -> Result<(), String> {
-    let mut o = parse(std::env::args().skip(1))?;
+    let mut o = parse(std::env::args().skip(1).collect())?;
     if o.systems.contains(&System::Kafka) && o.kafka_classpath.is_empty() {
         eprintln!("no Apache Kafka here (Java and Maven bring it): measuring Ottla alone");
         o.systems.retain(|s| *s != System::Kafka);
@@ -162,7 +167,7 @@ fn start() -> Result<(), String> {
         println!("{}", report::compare(&all, &text)?);
     }
     if o.report {
-        report::write(&all, &systems, o.rounds, std::path::Path::new("docs"))?;
+        report::write(&all, &systems, &o.arguments, std::path::Path::new("docs"))?;
     }
     Ok(())
 }

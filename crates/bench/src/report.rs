@@ -147,9 +147,9 @@ fn today() -> String {
 }
 
 /// Writes `benchmarks.md` and one chart.
-pub fn write(all: &All, systems: &[&str], rounds: usize, docs: &Path) -> Result<(), String> {
+pub fn write(all: &All, systems: &[&str], arguments: &str, docs: &Path) -> Result<(), String> {
     let text = format!(
-        "# Benchmarks\n\n`cargo xtask bench --rounds {rounds} --report` wrote this page on {}. Each system runs as its own process\n\
+        "# Benchmarks\n\n`cargo xtask bench {arguments}` wrote this page on {}. Each system runs as its own process\n\
          with a fresh data folder and the same `server.properties`; systems alternate; a cell is the median of the rounds with the\n\
          least and the greatest value. CPU is user and system time of the broker's process; RSS is its anonymous memory. The load\n\
          comes from librdkafka on the same machine, one-record requests from a client of our own that keeps an exact number in\n\

@@ -299,6 +299,57 @@ const CASES: &[(&str, Case)] = &[
         }
         Ok(())
     }),
+    ("what_is_read_written_and_committed_in_transactions_is_there_once", |node, stock| {
+        let b = node.bootstrap();
+        let text = lines(1_000);
+        stock.java(CONSOLE_PRODUCER, &["--bootstrap-server", &b, "--topic", "copy-in"], Some(&text))?;
+        // Small transactions, a part of which is aborted at random: each begins while the one before is ending.
+        let said = stock.java(
+            "org.apache.kafka.tools.TransactionalMessageCopier",
+            &[
+                "--broker-list",
+                &b,
+                "--input-topic",
+                "copy-in",
+                "--input-partition",
+                "0",
+                "--output-topic",
+                "copy-out",
+                "--max-messages",
+                "1000",
+                "--transaction-size",
+                "5",
+                "--consumer-group",
+                "copiers",
+                "--transactional-id",
+                "copier",
+                "--group-mode",
+                "--enable-random-aborts",
+            ],
+            None,
+        )?;
+        if !said.contains("\"remaining\":0}") {
+            return Err(said.lines().last().unwrap_or_default().to_owned());
+        }
+        let got = stock.java(
+            CONSOLE_CONSUMER,
+            &[
+                "--bootstrap-server",
+                &b,
+                "--topic",
+                "copy-out",
+                "--from-beginning",
+                "--max-messages",
+                "1000",
+                "--timeout-ms",
+                "30000",
+                "--isolation-level",
+                "read_committed",
+            ],
+            None,
+        )?;
+        same(&got, &text)
+    }),
     ("a_transaction_is_seen_when_it_is_committed", |node, stock| {
         let b = node.bootstrap();
         let said = stock.java(

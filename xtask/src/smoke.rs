@@ -63,6 +63,16 @@ impl Stock {
     }
 }
 
+/// What the C libraries of the bench crate (librdkafka) are built with.
+pub fn install_build_tools() -> Result<(), String> {
+    if works("make", &["--version"]) && works("c++", &["--version"]) {
+        return Ok(());
+    }
+    run_quiet("apt-get", &["update", "-qq"])
+        .and_then(|()| run_quiet("apt-get", &["install", "-y", "-qq", "make", "g++"]))
+        .map_err(|e| format!("make and a C++ compiler are needed and could not be installed: {e}"))
+}
+
 fn works(program: &str, args: &[&str]) -> bool {
     Command::new(program)
         .args(args)

@@ -19,6 +19,7 @@ pub fn run() -> Result<(), String> {
     codegen::run(true)?;
     tidy::run()?;
     println!("formatted, generated code up to date, tidy");
+    smoke::install_build_tools()?;
     cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])?;
     cargo(&["test", "--workspace"])?;
     cargo(&["build", "-p", "ottla"])?;

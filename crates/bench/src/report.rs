@@ -153,7 +153,7 @@ pub fn write(all: &All, systems: &[&str], arguments: &str, docs: &Path) -> Resul
          with a fresh data folder and the same `server.properties`; systems alternate; a cell is the median of the rounds with the\n\
          least and the greatest value. CPU is user and system time of the broker's process; RSS is its anonymous memory. The load\n\
          comes from librdkafka on the same machine, one-record requests from a client of our own that keeps an exact number in\n\
-         flight. Apache Kafka has its default heap of 1 GB, and is warmed up with as much of the same load as is measured.\n\n\
+         flight. Apache Kafka has its default heap of 1 GB, and the same load warms it up before what is measured.\n\n\
          Machine: {}. Ottla {}; Apache Kafka as in `xtask/java/kafka-broker.xml`.\n\n\
          ![Ottla against Apache Kafka](benchmarks.svg)\n\n{}",
         today(),

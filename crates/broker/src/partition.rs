@@ -4,7 +4,6 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use bytes::BytesMut;
 use ottla_protocol::ErrorCode;
 use ottla_protocol::compression::Compression;
 use ottla_protocol::records::control::EndTxnMarker;
@@ -141,7 +140,7 @@ impl Partition {
     /// with everything else that waits in the log directory.
     pub fn append_committed(
         self: &Arc<Self>,
-        records: &mut [u8],
+        records: &[u8],
         options: &AppendOptions,
     ) -> Result<(AppendInfo, Option<Commit>), LogError> {
         if self.is_gone() {
@@ -182,7 +181,7 @@ impl Partition {
     }
 
     /// Appends batches as the leader; they are committed and visible when this returns.
-    pub fn append(&self, records: &mut [u8], options: &AppendOptions) -> Result<AppendInfo, LogError> {
+    pub fn append(&self, records: &[u8], options: &AppendOptions) -> Result<AppendInfo, LogError> {
         if self.is_gone() {
             return Err(LogError::Closed { partition: self.log.partition().clone() });
         }
@@ -199,12 +198,11 @@ impl Partition {
         now_ms: i64,
         verification_guard: VerificationGuard,
     ) -> Result<(), LogError> {
-        let mut batch = batch.try_into_mut().unwrap_or_else(|shared| BytesMut::from(&shared[..]));
         let options = AppendOptions {
             verification_guard,
             ..AppendOptions::new(AppendOrigin::Coordinator, self.leader_epoch(), now_ms)
         };
-        self.append(&mut batch, &options).map(|_| ())
+        self.append(&batch, &options).map(|_| ())
     }
 
     /// Appends the end of a transaction.
@@ -218,12 +216,11 @@ impl Partition {
     ) -> Result<AppendInfo, LogError> {
         let epoch = self.leader_epoch();
         let batch = marker.batch(0, now_ms, epoch, producer_id, producer_epoch);
-        let mut batch = batch.try_into_mut().unwrap_or_else(|shared| BytesMut::from(&shared[..]));
         let options = AppendOptions {
             transaction_version,
             ..AppendOptions::new(AppendOrigin::Coordinator, epoch, now_ms)
         };
-        self.append(&mut batch, &options)
+        self.append(&batch, &options)
     }
 
     pub fn read(

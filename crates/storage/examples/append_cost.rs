@@ -36,7 +36,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let started = Instant::now();
         for _ in 0..count {
             buffer.copy_from_slice(&bytes);
-            log.append_as_leader(&mut buffer, &AppendOptions::new(AppendOrigin::Client, 0, NOW_MS))?;
+            log.append_as_leader(&buffer, &AppendOptions::new(AppendOrigin::Client, 0, NOW_MS))?;
             log.maybe_increment_high_watermark(log.log_end_offset());
         }
         let append = started.elapsed();

@@ -68,9 +68,9 @@ fn main() {
                 value[at] = value[at].wrapping_add(1);
                 builder.append(now_ms(), Some(key.as_bytes()), Some(&value), []);
             }
-            let mut bytes = builder.build().expect("builds").to_vec();
+            let bytes = builder.build().expect("builds").to_vec();
             let options = AppendOptions::new(AppendOrigin::Client, 0, now_ms());
-            log.append_as_leader(&mut bytes, &options).expect("appends");
+            log.append_as_leader(&bytes, &options).expect("appends");
         }
         log.update_high_watermark(log.log_end_offset());
         log.roll(now_ms()).expect("rolls");

@@ -48,16 +48,16 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 let header = Header { key: b"h", value: Some(b"v") };
                 builder.append(timestamp, Some(b"key"), Some(value.as_bytes()), [header]);
             }
-            let mut bytes = builder.build()?.to_vec();
-            log.append_as_leader(&mut bytes, &AppendOptions::new(AppendOrigin::Client, 4, NOW_MS))?;
+            let bytes = builder.build()?.to_vec();
+            log.append_as_leader(&bytes, &AppendOptions::new(AppendOrigin::Client, 4, NOW_MS))?;
             if transactional {
                 let marker = EndTxnMarker { commit: batch % 2 == 0, coordinator_epoch: 1 };
-                let mut bytes = marker.batch(0, NOW_MS, 4, 7, 0).to_vec();
+                let bytes = marker.batch(0, NOW_MS, 4, 7, 0).to_vec();
                 let options = AppendOptions {
                     transaction_version: 1,
                     ..AppendOptions::new(AppendOrigin::Coordinator, 4, NOW_MS)
                 };
-                log.append_as_leader(&mut bytes, &options)?;
+                log.append_as_leader(&bytes, &options)?;
             }
             log.maybe_increment_high_watermark(log.log_end_offset());
         }

@@ -13,7 +13,7 @@
 //! - [`error::LogError`]: everything that can go wrong, with Kafka's error code and text.
 //!
 //! # Use
-//! A Produce: [`validation::validate_produce_request`] once per partition, then `log.append_as_leader(&mut bytes, ..)`,
+//! A Produce: [`validation::validate_produce_request`] once per partition, then `log.append_as_leader(&bytes, ..)`,
 //! then [`log::Log::maybe_increment_high_watermark`] with what the in-sync replicas have (with one replica: the log's end).
 //! A Fetch: `log.read(offset, max_bytes, isolation, min_one)`, whose [`disk::FetchSlice`] goes to `sendfile` or is read.
 //! Offsets (`log_start_offset`, `log_end_offset`, `high_watermark`, `last_stable_offset`) are atomics.

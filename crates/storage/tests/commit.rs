@@ -150,10 +150,10 @@ impl Setup {
             ..BatchOptions::default()
         });
         builder.append(NOW_MS, None, Some(b"value"), []);
-        let mut bytes = builder.build().expect("builds").to_vec();
+        let bytes = builder.build().expect("builds").to_vec();
         let options =
             AppendOptions { defer_commit: true, ..AppendOptions::new(AppendOrigin::Client, 0, NOW_MS) };
-        self.log.append_as_leader(&mut bytes, &options)
+        self.log.append_as_leader(&bytes, &options)
     }
 
     fn submit(&self, offset: i64) -> mpsc::Receiver<Result<(), LogError>> {

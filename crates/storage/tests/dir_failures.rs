@@ -47,9 +47,9 @@ impl Setup {
     }
 
     fn append(&self, log: usize) -> Result<(), LogError> {
-        let mut bytes = batch(&BatchOptions::default(), START_MS, &[("k", Some("some value"))]);
+        let bytes = batch(&BatchOptions::default(), START_MS, &[("k", Some("some value"))]);
         let log = &self.logs[log];
-        log.append_as_leader(&mut bytes, &AppendOptions::new(AppendOrigin::Client, 0, START_MS))?;
+        log.append_as_leader(&bytes, &AppendOptions::new(AppendOrigin::Client, 0, START_MS))?;
         log.maybe_increment_high_watermark(log.log_end_offset());
         Ok(())
     }

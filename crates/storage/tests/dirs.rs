@@ -42,8 +42,8 @@ fn append(log: &Log, records: i64) {
     for _ in 0..records {
         builder.append(NOW_MS, None, Some(b"value"), []);
     }
-    let mut bytes = builder.build().expect("builds").to_vec();
-    log.append_as_leader(&mut bytes, &AppendOptions::new(AppendOrigin::Client, 0, NOW_MS)).expect("appends");
+    let bytes = builder.build().expect("builds").to_vec();
+    log.append_as_leader(&bytes, &AppendOptions::new(AppendOrigin::Client, 0, NOW_MS)).expect("appends");
     log.maybe_increment_high_watermark(log.log_end_offset());
 }
 

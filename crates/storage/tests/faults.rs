@@ -164,7 +164,7 @@ fn batch(index: i32) -> Vec<u8> {
 }
 
 fn append(log: &Log, index: i32) -> Result<(), LogError> {
-    log.append_as_leader(&mut batch(index), &AppendOptions::new(AppendOrigin::Client, 0, NOW_MS)).map(|_| ())
+    log.append_as_leader(&batch(index), &AppendOptions::new(AppendOrigin::Client, 0, NOW_MS)).map(|_| ())
 }
 
 /// Every record of a log from its start, whose offsets must follow one another.

@@ -91,7 +91,7 @@ fn options(origin: AppendOrigin) -> AppendOptions {
 }
 
 fn append(log: &Log, spec: Spec) -> Result<AppendInfo, LogError> {
-    let info = log.append_as_leader(&mut batch(spec), &options(AppendOrigin::Client))?;
+    let info = log.append_as_leader(&batch(spec), &options(AppendOrigin::Client))?;
     log.maybe_increment_high_watermark(log.log_end_offset());
     Ok(info)
 }
@@ -103,10 +103,10 @@ fn marker(
     commit: bool,
     version: i16,
 ) -> Result<AppendInfo, LogError> {
-    let mut bytes =
+    let bytes =
         EndTxnMarker { commit, coordinator_epoch: 1 }.batch(0, NOW_MS, 0, producer_id, epoch).to_vec();
     let options = AppendOptions { transaction_version: version, ..options(AppendOrigin::Coordinator) };
-    let info = log.append_as_leader(&mut bytes, &options)?;
+    let info = log.append_as_leader(&bytes, &options)?;
     log.maybe_increment_high_watermark(log.log_end_offset());
     Ok(info)
 }
@@ -145,7 +145,7 @@ fn transactional(log: &Log, producer_id: i64, epoch: i16, sequence: i32) -> Resu
     let guard = verified(log, producer_id, sequence, epoch);
     let spec = Spec { producer: Some((producer_id, epoch, sequence)), transactional: true, ..PLAIN };
     let options = AppendOptions { verification_guard: guard, ..options(AppendOrigin::Client) };
-    let info = log.append_as_leader(&mut batch(spec), &options)?;
+    let info = log.append_as_leader(&batch(spec), &options)?;
     log.maybe_increment_high_watermark(log.log_end_offset());
     Ok(info)
 }
@@ -154,7 +154,7 @@ fn transactional(log: &Log, producer_id: i64, epoch: i16, sequence: i32) -> Resu
 fn appended_records_are_read_up_to_the_high_watermark() {
     let setup = Setup::new(LogConfig::default());
     let log = setup.open();
-    let info = log.append_as_leader(&mut batch(PLAIN), &options(AppendOrigin::Client)).expect("appends");
+    let info = log.append_as_leader(&batch(PLAIN), &options(AppendOrigin::Client)).expect("appends");
     assert_eq!((info.first_offset, info.last_offset, info.log_append_time), (0, 2, -1));
     assert_eq!(info.max_timestamp, NOW_MS + 2);
     assert_eq!((log.log_end_offset(), log.high_watermark()), (3, 0));
@@ -162,7 +162,7 @@ fn appended_records_are_read_up_to_the_high_watermark() {
     assert_eq!(offsets(&log, 0, 1000, FetchIsolation::LogEnd), [0, 1, 2]);
     assert_eq!(log.maybe_increment_high_watermark(3), Some(0));
     append(&log, Spec { codec: Codec::Zstd, ..PLAIN }).expect("appends");
-    log.append_as_leader(&mut batch(PLAIN), &options(AppendOrigin::Client)).expect("appends");
+    log.append_as_leader(&batch(PLAIN), &options(AppendOrigin::Client)).expect("appends");
     assert_eq!(offsets(&log, 0, 1000, FetchIsolation::HighWatermark), [0, 1, 2, 3, 4, 5]);
     assert_eq!(
         offsets(&log, 4, 1, FetchIsolation::HighWatermark),
@@ -218,14 +218,14 @@ fn batches_that_are_too_large_or_do_not_start_at_zero_are_refused() {
     log.update_config(LogConfig::default());
     let mut shifted = batch(PLAIN);
     shifted[7] = 9;
-    let error = log.append_as_leader(&mut shifted, &options(AppendOrigin::Client)).expect_err("not at zero");
+    let error = log.append_as_leader(&shifted, &options(AppendOrigin::Client)).expect_err("not at zero");
     assert_eq!(
         error.to_string(),
         "The baseOffset of the record batch in the append to t-0 should be 0, but it is 9"
     );
     let mut flipped = batch(PLAIN);
     flipped[70] ^= 1;
-    let error = log.append_as_leader(&mut flipped, &options(AppendOrigin::Client)).expect_err("corrupt");
+    let error = log.append_as_leader(&flipped, &options(AppendOrigin::Client)).expect_err("corrupt");
     assert_eq!(error.error_code(), ErrorCode::CorruptMessage);
     assert_eq!(log.log_end_offset(), 0);
     assert!(!setup.state.is_offline());
@@ -323,9 +323,9 @@ fn a_marker_of_transaction_version_two_needs_a_higher_epoch_or_a_closed_transact
     marker(&log, 1, 1, true, 2).expect("a bumped epoch");
     marker(&log, 1, 1, true, 2).expect("the same marker again, after its answer was lost");
     let stale = EndTxnMarker { commit: true, coordinator_epoch: 0 };
-    let mut bytes = stale.batch(0, NOW_MS, 0, 1, 1).to_vec();
+    let bytes = stale.batch(0, NOW_MS, 0, 1, 1).to_vec();
     let options = AppendOptions { transaction_version: 0, ..options(AppendOrigin::Coordinator) };
-    let error = log.append_as_leader(&mut bytes, &options).expect_err("an old coordinator");
+    let error = log.append_as_leader(&bytes, &options).expect_err("an old coordinator");
     assert_eq!(error.error_code(), ErrorCode::TransactionCoordinatorFenced);
 }
 
@@ -426,7 +426,7 @@ fn retention_takes_old_segments_below_the_high_watermark_only() {
     let setup = Setup::new(LogConfig { retention_bytes: 3000, retention_ms: -1, ..small_segments() });
     let log = setup.open();
     for _ in 0..60 {
-        log.append_as_leader(&mut batch(PLAIN), &options(AppendOrigin::Client)).expect("appends");
+        log.append_as_leader(&batch(PLAIN), &options(AppendOrigin::Client)).expect("appends");
     }
     assert_eq!(log.delete_old_segments(NOW_MS).expect("deletes"), 0, "nothing is replicated");
     log.update_high_watermark(180);
@@ -446,9 +446,9 @@ fn a_log_is_truncated_with_its_epochs_and_producers() {
     let setup = Setup::new(small_segments());
     let log = setup.open();
     for index in 0..30i32 {
-        let mut bytes = batch(Spec { producer: Some((5, 0, index * 3)), ..PLAIN });
+        let bytes = batch(Spec { producer: Some((5, 0, index * 3)), ..PLAIN });
         let options = AppendOptions { leader_epoch: index / 10, ..options(AppendOrigin::Client) };
-        log.append_as_leader(&mut bytes, &options).expect("appends");
+        log.append_as_leader(&bytes, &options).expect("appends");
     }
     let entry = |epoch, start_offset| EpochEntry { epoch, start_offset };
     assert_eq!(log.epoch_entries(), [entry(0, 0), entry(1, 30), entry(2, 60)]);
@@ -493,7 +493,7 @@ fn a_follower_takes_offsets_as_they_are() {
     let error = follower.append_as_follower(&bytes, 0, NOW_MS).expect_err("again");
     assert!(matches!(error, LogError::UnexpectedAppendOffset { first_offset: 6, last_offset: 8, .. }));
     let newer = AppendOptions { leader_epoch: 7, ..options(AppendOrigin::Client) };
-    leader.append_as_leader(&mut batch(PLAIN), &newer).expect("appends");
+    leader.append_as_leader(&batch(PLAIN), &newer).expect("appends");
     let bytes =
         leader.read(60, 100, FetchIsolation::LogEnd, true).expect("reads").slice.to_vec().expect("reads");
     follower.append_as_follower(&bytes, 6, NOW_MS).expect("leaves out what is of a later epoch");
@@ -511,12 +511,12 @@ fn a_raft_leader_sets_offsets_and_epochs_itself() {
         builder.build().expect("builds").to_vec()
     };
     let raft = |epoch| AppendOptions { leader_epoch: epoch, ..options(AppendOrigin::RaftLeader) };
-    log.append_as_leader(&mut build(0, 4), &raft(4)).expect("appends");
-    log.append_as_leader(&mut build(1, 4), &raft(4)).expect("appends");
+    log.append_as_leader(&build(0, 4), &raft(4)).expect("appends");
+    log.append_as_leader(&build(1, 4), &raft(4)).expect("appends");
     assert_eq!((log.log_end_offset(), log.latest_epoch()), (2, Some(4)));
-    let error = log.append_as_leader(&mut build(2, 3), &raft(4)).expect_err("another epoch");
+    let error = log.append_as_leader(&build(2, 3), &raft(4)).expect_err("another epoch");
     assert_eq!(error.error_code(), ErrorCode::InvalidRecord);
-    assert!(log.append_as_leader(&mut build(1, 4), &raft(4)).is_err(), "an offset that is taken");
+    assert!(log.append_as_leader(&build(1, 4), &raft(4)).is_err(), "an offset that is taken");
 }
 
 fn file_with(dir: &Path, suffix: &str) -> std::path::PathBuf {

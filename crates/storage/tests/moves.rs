@@ -156,9 +156,8 @@ fn a_copy_that_went_another_way_is_cut_back() {
     copy_all(&node);
     let log = node.log();
     node.dirs.truncate_to(&partition(), 10, node.now()).expect("truncates");
-    let mut other = workload::batch(&BatchOptions::default(), START_MS, &[("k", Some("other"))]);
-    log.append_as_leader(&mut other, &AppendOptions::new(AppendOrigin::Client, 5, START_MS))
-        .expect("appends");
+    let other = workload::batch(&BatchOptions::default(), START_MS, &[("k", Some("other"))]);
+    log.append_as_leader(&other, &AppendOptions::new(AppendOrigin::Client, 5, START_MS)).expect("appends");
     log.maybe_increment_high_watermark(11);
     copy_all(&node);
     node.dirs.finish_move(&partition(), node.now()).expect("finishes").expect("caught up");

@@ -6,7 +6,9 @@ use ottla_protocol::compression::{self, Codec};
 use ottla_protocol::records::{Batch, BatchIter, Scratch, TimestampType, patch};
 use ottla_storage::config::CompressionType;
 use ottla_storage::producer_state::AppendOrigin;
-use ottla_storage::validation::{ValidationContext, analyze, validate_produce_request, validate_records};
+use ottla_storage::validation::{
+    ValidBatch, ValidationContext, analyze, validate_produce_request, validate_records,
+};
 use ottla_storage::{CleanupPolicy, LogConfig, LogError, TopicPartition};
 use serde_json::Value;
 
@@ -63,10 +65,11 @@ fn validate(bytes: &[u8], config: &LogConfig) -> Result<(Vec<u8>, i64, bool), Lo
             codec = found;
         }
     }
-    let mut records = bytes[..valid].to_vec();
-    let validated = validate_records(&mut records, codec, &context, &mut Scratch::default())?;
-    let rewritten = validated.rewritten.is_some();
-    let mut out = validated.rewritten.unwrap_or(records);
+    let validated = validate_records(&bytes[..valid], codec, &context, &mut Scratch::default())?;
+    let (mut out, rewritten) = match validated.batch {
+        ValidBatch::Rewritten(bytes) => (bytes, true),
+        ValidBatch::AsItCame(batch) => (batch.parts().concat(), false),
+    };
     let delta = Batch::parse(&out)?.header().last_offset_delta;
     patch::set_base_offset(&mut out, 1000 + validated.record_count - 1 - i64::from(delta));
     Ok((out, validated.max_timestamp, rewritten))

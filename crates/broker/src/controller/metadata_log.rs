@@ -97,9 +97,8 @@ impl MetadataLog {
 
     /// Appends batches whose offsets and epochs the leader has assigned, durably.
     pub fn append_as_leader(&self, batches: &[u8], epoch: i32) -> Result<(), LogError> {
-        let mut bytes = batches.to_vec();
         let options = AppendOptions::new(AppendOrigin::RaftLeader, epoch, wall_clock_ms());
-        self.log.append_as_leader(&mut bytes, &options)?;
+        self.log.append_as_leader(batches, &options)?;
         self.log.flush(wall_clock_ms())
     }
 

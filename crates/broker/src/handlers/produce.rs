@@ -2,12 +2,12 @@
 //!
 //! With one replica an append is committed when it returns, so that all values of acks are answered at once: unless the
 //! topic wants its records durable first (`flush.messages`), when the answer waits for the next shared sync.
-//! Not to be done here: a copy of record bytes beyond the one that makes them writable.
+//! Not to be done here: a copy of record bytes.
 
 use std::cell::Cell;
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use ottla_net::Reply;
 use ottla_protocol::ErrorCode;
 use ottla_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
@@ -284,9 +284,8 @@ impl Produce<'_> {
             verification_guard,
             ..AppendOptions::new(AppendOrigin::Client, partition.leader_epoch(), self.now_ms)
         };
-        let mut writable = records.try_into_mut().unwrap_or_else(|shared| BytesMut::from(&shared[..]));
-        let size = writable.len() as u64;
-        match partition.append_committed(&mut writable, &options) {
+        let size = records.len() as u64;
+        match partition.append_committed(&records, &options) {
             Ok((info, commit)) => {
                 self.commit.set(commit);
                 for metrics in [&self.broker.metrics.all_topics, &*partition.topic_metrics] {

@@ -81,8 +81,8 @@ impl Scratch {
 /// One batch, whole, in a buffer.
 #[derive(Debug, Clone, Copy)]
 pub struct Batch<'a> {
-    header: BatchHeader,
-    bytes: &'a [u8],
+    pub(super) header: BatchHeader,
+    pub(super) bytes: &'a [u8],
 }
 
 impl<'a> Batch<'a> {

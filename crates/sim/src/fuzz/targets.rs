@@ -96,8 +96,8 @@ fn batch(producer: (i64, i16, i32), transactional: bool, records: i64) -> Vec<u8
     builder.build().expect("builds").to_vec()
 }
 
-fn append(log: &Log, mut bytes: Vec<u8>, origin: AppendOrigin, epoch: i32) {
-    log.append_as_leader(&mut bytes, &AppendOptions::new(origin, epoch, NOW_MS)).expect("appends");
+fn append(log: &Log, bytes: Vec<u8>, origin: AppendOrigin, epoch: i32) {
+    log.append_as_leader(&bytes, &AppendOptions::new(origin, epoch, NOW_MS)).expect("appends");
 }
 
 /// A disk with a small log of plain, idempotent and transactional records and of two epochs, closed in order.
@@ -179,8 +179,8 @@ fn use_log(log: &Log) {
     let _ = log.producer_entries();
     let _ = log.collect_aborted_transactions(0, 100);
     let _ = log.truncate_to(5, NOW_MS);
-    let mut bytes = batch((-1, -1, -1), false, 1);
-    let _ = log.append_as_leader(&mut bytes, &AppendOptions::new(AppendOrigin::Client, 2, NOW_MS));
+    let bytes = batch((-1, -1, -1), false, 1);
+    let _ = log.append_as_leader(&bytes, &AppendOptions::new(AppendOrigin::Client, 2, NOW_MS));
     let _ = log.roll(NOW_MS);
     let _ = log.delete_old_segments(NOW_MS);
     let _ = log.close(NOW_MS);

@@ -661,7 +661,7 @@ impl World {
         &mut self,
         part: &mut Part,
         log: &Arc<Log>,
-        mut bytes: Vec<u8>,
+        bytes: Vec<u8>,
         origin: AppendOrigin,
     ) -> Step {
         let expected = MBatch::placed(bytes.clone(), part.end, part.leader_epoch);
@@ -669,7 +669,7 @@ impl World {
             return Ok(());
         }
         let options = AppendOptions::new(origin, part.leader_epoch, self.now_ms);
-        match log.append_as_leader(&mut bytes, &options) {
+        match log.append_as_leader(&bytes, &options) {
             Ok(info) => {
                 if (info.first_offset, info.last_offset) != (expected.base(), expected.last())
                     || info.duplicate
@@ -777,7 +777,7 @@ impl World {
         let mut bytes = batch.bytes.clone();
         patch::set_base_offset(&mut bytes, 0);
         let options = AppendOptions::new(AppendOrigin::Client, part.leader_epoch, self.now_ms);
-        match log.append_as_leader(&mut bytes, &options) {
+        match log.append_as_leader(&bytes, &options) {
             Ok(info) if info.duplicate && (info.first_offset, info.last_offset) == (first, last) => Ok(()),
             Ok(info) => Err(format!("a retry of {first}..={last} is {info:?}")),
             Err(error) => self.only_full(log, &error).map(|_| ()),

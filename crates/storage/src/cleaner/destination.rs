@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::config::LogConfig;
 use crate::disk::Disk;
 use crate::index::AbortedTxn;
-use crate::log::Cleaned;
+use crate::log::{Cleaned, Incoming};
 use crate::segment::Segment;
 
 /// How large a segment may get. What recompression and merging may make of a group is bounded by nothing else.
@@ -104,7 +104,7 @@ impl<'d> Destination<'d> {
     fn flush(&mut self) -> io::Result<usize> {
         let bytes = self.buffer.len();
         if bytes > 0 {
-            self.current.segment.append(&self.buffer, self.config)?;
+            self.current.segment.append(Incoming::AsTheyAre(&self.buffer), self.config)?;
             self.buffer.clear();
         }
         Ok(bytes)

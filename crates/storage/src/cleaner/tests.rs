@@ -147,9 +147,8 @@ fn what_does_not_fit_one_segment_goes_into_several() {
         for number in 0..50u8 {
             let mut builder = BatchBuilder::new(BatchOptions::default());
             builder.append(i64::from(number), Some(&[number % 40]), Some(b"some value"), []);
-            let mut bytes = builder.build().expect("builds").to_vec();
-            log.append_as_leader(&mut bytes, &AppendOptions::new(AppendOrigin::Client, 0, 0))
-                .expect("appends");
+            let bytes = builder.build().expect("builds").to_vec();
+            log.append_as_leader(&bytes, &AppendOptions::new(AppendOrigin::Client, 0, 0)).expect("appends");
         }
         log.update_high_watermark(50);
         log.roll(0).expect("rolls");

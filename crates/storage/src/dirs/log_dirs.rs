@@ -457,9 +457,15 @@ impl LogDirs {
             logs.values().filter(here).count() + futures.values().filter(here).count()
         };
         let settings = self.settings();
-        online()
-            .filter(|dir| !settings.is_cordoned(dir.state.path()))
-            .min_by_key(|dir| count(dir))
+        let mut open = online().filter(|dir| !settings.is_cordoned(dir.state.path())).peekable();
+        let first = open.next();
+        // Counting looks at every log: with one directory, which is the rule, there is nothing to compare.
+        let fewest = if open.peek().is_none() {
+            first
+        } else {
+            first.into_iter().chain(open).min_by_key(|dir| count(dir))
+        };
+        fewest
             // Assigned before all directories were cordoned.
             .or_else(|| online().next())
             .ok_or_else(|| refused(offline()))

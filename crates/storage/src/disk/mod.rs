@@ -166,6 +166,17 @@ pub trait DiskFile: Send + Sync + Debug {
     /// As the system says; some of the bytes may then be written.
     fn pwrite_all(&self, bytes: &[u8], position: u64) -> io::Result<()>;
 
+    /// Writes all of both parts, one behind the other, from `position` on.
+    ///
+    /// # Errors
+    /// As [`DiskFile::pwrite_all`].
+    fn pwrite_all_of_two(&self, parts: [&[u8]; 2], position: u64) -> io::Result<()> {
+        match parts {
+            [bytes, []] => self.pwrite_all(bytes, position),
+            parts => self.pwrite_all(&parts.concat(), position),
+        }
+    }
+
     /// Makes the content durable, and what is needed to find it.
     ///
     /// # Errors

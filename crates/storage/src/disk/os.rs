@@ -149,6 +149,36 @@ impl DiskFile for OsFile {
         self.0.write_all_at(bytes, position)
     }
 
+    fn pwrite_all_of_two(&self, parts: [&[u8]; 2], position: u64) -> io::Result<()> {
+        let [first, second] = parts;
+        let Ok(offset) = libc::off_t::try_from(position) else {
+            return Err(io::ErrorKind::InvalidInput.into());
+        };
+        let buffers = [io::IoSlice::new(first), io::IoSlice::new(second)];
+        let count = buffers.len() as libc::c_int;
+        // SAFETY: an `IoSlice` has the layout of an `iovec` and points to bytes that live longer than the call, and the
+        // descriptor is open for all of it.
+        let written = unsafe { libc::pwritev(self.0.as_raw_fd(), buffers.as_ptr().cast(), count, offset) };
+        // What is left after an interruption or a short write is seldom: it goes the plain way.
+        let written = match usize::try_from(written) {
+            Ok(written) => written,
+            Err(_) => match io::Error::last_os_error() {
+                error if error.kind() == io::ErrorKind::Interrupted => 0,
+                error => return Err(error),
+            },
+        };
+        let after_first = written.saturating_sub(first.len());
+        let rest_of_first = first.get(written..).unwrap_or_default();
+        if !rest_of_first.is_empty() {
+            self.0.write_all_at(rest_of_first, position + written as u64)?;
+        }
+        let rest_of_second = second.get(after_first..).unwrap_or_default();
+        if rest_of_second.is_empty() {
+            return Ok(());
+        }
+        self.0.write_all_at(rest_of_second, position + (first.len() + after_first) as u64)
+    }
+
     fn sync_data(&self) -> io::Result<()> {
         self.0.sync_data()
     }

@@ -1,8 +1,10 @@
-//! HOT: appending. Checks run before the lock; under it: producer state, 12 bytes patched per batch, one `pwrite`.
+//! HOT: appending. Checks run before the lock; under it: producer state, and one `pwritev` of a
+//! header of our own and the records where the request has them.
 
 use std::sync::atomic::Ordering;
 
-use ottla_protocol::records::{Batch, BatchIter, NO_TIMESTAMP, TimestampType, patch};
+use ottla_protocol::records::patch::PatchedBatch;
+use ottla_protocol::records::{Batch, BatchIter, NO_TIMESTAMP, TimestampType};
 
 use super::{Log, LogOffsetMetadata, Writer, with_scratch};
 use crate::error::LogError;
@@ -11,7 +13,9 @@ use crate::producer_state::{
     AppendOrigin, BatchMetadata, CompletedTxn, ProducerAppend, TRANSACTION_VERSION_UNKNOWN, VerificationGuard,
 };
 use crate::segment::RollParams;
-use crate::validation::{Analysis, ValidationContext, analyze, assigns_offsets, validate_records};
+use crate::validation::{
+    Analysis, ValidBatch, ValidationContext, analyze, assigns_offsets, patched, validate_records,
+};
 
 /// What an append is told besides its batches.
 #[derive(Debug, Clone, Copy)]
@@ -75,6 +79,38 @@ pub struct AppendInfo {
     pub writeback_due: bool,
 }
 
+/// The batches of an append.
+#[derive(Clone, Copy)]
+pub(crate) enum Incoming<'a> {
+    /// Batches that have their offsets.
+    AsTheyAre(&'a [u8]),
+    /// The batch of a producer or coordinator, with the header that it gets here.
+    Patched(&'a PatchedBatch<'a>),
+}
+
+impl<'a> Incoming<'a> {
+    /// The batches. Only headers and records are to be looked at.
+    pub(crate) fn batches(self) -> impl Iterator<Item = Batch<'a>> {
+        let (several, one) = match self {
+            Incoming::AsTheyAre(bytes) => (bytes, None),
+            Incoming::Patched(batch) => (&[][..], batch.batch().ok()),
+        };
+        one.into_iter().chain(BatchIter::new(several).flatten())
+    }
+
+    /// What is to be written, one behind the other.
+    pub(crate) fn parts(self) -> [&'a [u8]; 2] {
+        match self {
+            Incoming::AsTheyAre(bytes) => [bytes, &[]],
+            Incoming::Patched(batch) => batch.parts(),
+        }
+    }
+
+    pub(crate) fn len(self) -> usize {
+        self.parts().iter().map(|part| part.len()).sum()
+    }
+}
+
 struct ProducerOutcome {
     updated: Vec<ProducerAppend>,
     completed: Vec<CompletedTxn>,
@@ -84,16 +120,11 @@ struct ProducerOutcome {
 impl Log {
     /// Appends as the leader of the partition, assigning offsets (a raft leader has assigned them before).
     ///
-    /// `records` is patched in place; its content is not defined after an error. It is complete when this returns:
-    /// readers see the records up to the high watermark, which the caller moves.
+    /// It is complete when this returns: readers see the records up to the high watermark, which the caller moves.
     ///
     /// # Errors
     /// What Kafka refuses, with its codes and texts; the disk.
-    pub fn append_as_leader(
-        &self,
-        records: &mut [u8],
-        options: &AppendOptions,
-    ) -> Result<AppendInfo, LogError> {
+    pub fn append_as_leader(&self, records: &[u8], options: &AppendOptions) -> Result<AppendInfo, LogError> {
         self.check_open()?;
         let config = self.config.load();
         let context = ValidationContext {
@@ -107,21 +138,21 @@ impl Log {
         if analysis.valid_bytes == 0 {
             return Ok(self.nothing_appended(&analysis));
         }
-        let Some(records) = records.get_mut(..analysis.valid_bytes) else {
+        let Some(records) = records.get(..analysis.valid_bytes) else {
             return Ok(self.nothing_appended(&analysis));
         };
         if !assigns_offsets(options.origin) {
-            return self.append_batches(records, &analysis, options, None);
+            let mut writer = self.writer();
+            return self.append_locked(&mut writer, Incoming::AsTheyAre(records), &analysis, options);
         }
         let validated =
             with_scratch(|scratch| validate_records(records, analysis.source_codec, &context, scratch))?;
         analysis.max_timestamp = validated.max_timestamp;
-        match validated.rewritten {
-            Some(mut rewritten) => {
-                self.append_batches(&mut rewritten, &analysis, options, Some(validated.record_count))
-            }
-            None => self.append_batches(records, &analysis, options, Some(validated.record_count)),
-        }
+        let batch = match &validated.batch {
+            ValidBatch::AsItCame(batch) => *batch,
+            ValidBatch::Rewritten(bytes) => patched(Batch::parse(bytes)?)?,
+        };
+        self.append_batch(batch, analysis, options, validated.record_count)
     }
 
     /// Appends what a leader has: offsets and epochs are those of the batches. Batches of an epoch above
@@ -149,7 +180,7 @@ impl Log {
         match records.get(..analysis.valid_bytes) {
             Some(records) if !records.is_empty() => {
                 let mut writer = self.writer();
-                self.append_locked(&mut writer, records, &analysis, &options)
+                self.append_locked(&mut writer, Incoming::AsTheyAre(records), &analysis, &options)
             }
             _ => Ok(self.nothing_appended(&analysis)),
         }
@@ -172,33 +203,30 @@ impl Log {
         }
     }
 
-    /// Takes the lock, assigns offsets when `record_count` says how many, and appends.
-    fn append_batches(
+    /// Takes the lock, assigns `record_count` offsets, and appends.
+    fn append_batch(
         &self,
-        records: &mut [u8],
-        analysis: &Analysis,
+        mut batch: PatchedBatch<'_>,
+        mut analysis: Analysis,
         options: &AppendOptions,
-        record_count: Option<i64>,
+        record_count: i64,
     ) -> Result<AppendInfo, LogError> {
+        let last_offset_delta = batch.batch()?.header().last_offset_delta;
         let mut writer = self.writer();
-        let mut analysis = *analysis;
-        if let Some(count) = record_count {
-            let first = self.log_end_offset();
-            // The last offset is assigned and the first follows from it, as Kafka does: the two differ for batches
-            // whose records do not fill the offsets that they claim.
-            let delta = Batch::parse(records)?.header().last_offset_delta;
-            patch::set_base_offset(records, first + count - 1 - i64::from(delta));
-            analysis.first_offset = Some(first);
-            analysis.last_offset = first + count - 1;
-            analysis.last_leader_epoch = Some(options.leader_epoch);
-        }
-        self.append_locked(&mut writer, records, &analysis, options)
+        let first = self.log_end_offset();
+        // The last offset is assigned and the first follows from it, as Kafka does: the two differ for batches
+        // whose records do not fill the offsets that they claim.
+        batch.set_base_offset(first + record_count - 1 - i64::from(last_offset_delta));
+        analysis.first_offset = Some(first);
+        analysis.last_offset = first + record_count - 1;
+        analysis.last_leader_epoch = Some(options.leader_epoch);
+        self.append_locked(&mut writer, Incoming::Patched(&batch), &analysis, options)
     }
 
     fn append_locked(
         &self,
         writer: &mut Writer,
-        records: &[u8],
+        records: Incoming<'_>,
         analysis: &Analysis,
         options: &AppendOptions,
     ) -> Result<AppendInfo, LogError> {
@@ -212,7 +240,7 @@ impl Log {
     fn append_checked(
         &self,
         writer: &mut Writer,
-        records: &[u8],
+        records: Incoming<'_>,
         analysis: &Analysis,
         options: &AppendOptions,
     ) -> Result<AppendInfo, LogError> {
@@ -333,12 +361,12 @@ impl Log {
         Ok(false)
     }
 
-    fn unexpected_offset(&self, records: &[u8], analysis: &Analysis, first_or_last: i64) -> LogError {
+    fn unexpected_offset(&self, records: Incoming<'_>, analysis: &Analysis, first_or_last: i64) -> LogError {
         let first_offset = analysis.first_offset.unwrap_or(first_or_last);
         let name =
             if analysis.first_offset.is_some() { "First offset" } else { "Last offset of the first batch" };
         let mut offsets = Vec::new();
-        for batch in BatchIter::new(records).flatten() {
+        for batch in records.batches() {
             with_scratch(|scratch| {
                 if let Ok(found) = batch.records(scratch) {
                     let wanted = 10usize.saturating_sub(offsets.len());
@@ -365,8 +393,8 @@ impl Log {
     }
 
     /// Notes where new leader epochs start. A flush makes them durable before it makes their records durable.
-    fn note_epochs(&self, records: &[u8]) -> Result<(), LogError> {
-        for batch in BatchIter::new(records).flatten() {
+    fn note_epochs(&self, records: Incoming<'_>) -> Result<(), LogError> {
+        for batch in records.batches() {
             let header = batch.header();
             let result = if header.magic < 2 {
                 if self.epochs().entries().is_empty() { Ok(()) } else { self.epochs_mut().clear() }
@@ -384,13 +412,13 @@ impl Log {
     fn check_producers(
         &self,
         writer: &mut Writer,
-        records: &[u8],
+        records: Incoming<'_>,
         start: LogOffsetMetadata,
         options: &AppendOptions,
     ) -> Result<ProducerOutcome, LogError> {
         let mut outcome = ProducerOutcome { updated: Vec::new(), completed: Vec::new(), duplicate: None };
         let mut position = start.position;
-        for batch in BatchIter::new(records).flatten() {
+        for batch in records.batches() {
             let header = batch.header();
             if !header.has_producer_id() {
                 position += batch.size() as i64;

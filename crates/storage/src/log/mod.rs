@@ -18,6 +18,7 @@ mod replace;
 mod roll;
 mod truncate;
 
+pub(crate) use append::Incoming;
 pub use append::{AppendInfo, AppendOptions};
 pub use delete::SegmentDeletion;
 pub use lookup::OffsetAndEpoch;

@@ -10,12 +10,13 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use ottla_protocol::records::{BatchIter, NO_TIMESTAMP, Scratch};
+use ottla_protocol::records::{NO_TIMESTAMP, Scratch};
 
 use crate::config::LogConfig;
 use crate::disk::{Disk, DiskFile, FetchSlice, OpenMode};
 use crate::error::{CorruptFile, is_no_space};
 use crate::index::{OffsetIndex, TimeIndex, TimestampOffset, TransactionIndex};
+use crate::log::Incoming;
 use crate::mutation::{self, Mutation};
 use names::{CLEANED_SUFFIX, INDEX_SUFFIX, LOG_SUFFIX, TIME_INDEX_SUFFIX, TXN_INDEX_SUFFIX};
 use scan::{HEADER_CHUNK, Scan, ScanError};
@@ -247,9 +248,9 @@ impl Segment {
 
     /// Appends batches and their index entries. Only one thread at a time calls this. On an error nothing is added:
     /// what was written of the batches is cut off again.
-    pub(crate) fn append(&self, bytes: &[u8], config: &LogConfig) -> io::Result<()> {
+    pub(crate) fn append(&self, records: Incoming<'_>, config: &LogConfig) -> io::Result<()> {
         let start = self.size();
-        if let Err(error) = self.log.pwrite_all(bytes, start) {
+        if let Err(error) = self.log.pwrite_all_of_two(records.parts(), start) {
             if mutation::on(Mutation::AppendAfterFailedWrite) {
                 self.size.store(self.log.len()?, Ordering::Release);
                 return Err(error);
@@ -263,7 +264,7 @@ impl Segment {
         }
         self.mark_dirty();
         let mut position = start;
-        for batch in BatchIter::new(bytes).flatten() {
+        for batch in records.batches() {
             let header = batch.header();
             let mut largest = self.max_timestamp_so_far()?;
             let mut state = self.state();

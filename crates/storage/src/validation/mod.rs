@@ -11,9 +11,9 @@ mod request;
 pub use request::validate_produce_request;
 
 use ottla_protocol::compression::Codec;
+use ottla_protocol::records::patch::PatchedBatch;
 use ottla_protocol::records::{
     Batch, BatchBuilder, BatchHeader, BatchIter, BatchOptions, NO_TIMESTAMP, Record, Scratch, TimestampType,
-    patch,
 };
 
 use crate::config::LogConfig;
@@ -62,9 +62,18 @@ pub struct Analysis {
 
 /// A batch that may be appended once it has its offsets.
 #[derive(Debug)]
-pub struct Validated {
-    /// The batch, when it had to be built anew.
-    pub rewritten: Option<Vec<u8>>,
+pub enum ValidBatch<'a> {
+    /// As it came, with a header of its own.
+    AsItCame(PatchedBatch<'a>),
+    /// Built anew, in another codec or with offsets that follow one another.
+    Rewritten(Vec<u8>),
+}
+
+/// What became of the batch of an append.
+#[derive(Debug)]
+pub struct Validated<'a> {
+    /// The batch.
+    pub batch: ValidBatch<'a>,
     /// Offsets that it takes.
     pub record_count: i64,
     /// Largest timestamp.
@@ -157,17 +166,17 @@ pub(crate) fn assigns_offsets(origin: AppendOrigin) -> bool {
     }
 }
 
-/// Checks the records, and sets timestamps and leader epoch in place, or builds the batch anew when its codec is not
-/// that of the topic. `records` is exactly the complete batches.
+/// Checks the records, and sets timestamps and leader epoch in a header of its own, or builds the batch anew when its
+/// codec is not that of the topic. `records` is exactly the complete batches.
 ///
 /// # Errors
-/// What Kafka refuses, with its texts; nothing of `records` is then to be used.
-pub fn validate_records(
-    records: &mut [u8],
+/// What Kafka refuses, with its texts.
+pub fn validate_records<'a>(
+    records: &'a [u8],
     source_codec: Codec,
     context: &ValidationContext<'_>,
     scratch: &mut Scratch,
-) -> Result<Validated, LogError> {
+) -> Result<Validated<'a>, LogError> {
     let config = context.config;
     let target = config.target_compression(source_codec);
     let max_message_bytes = usize::try_from(config.max_message_bytes).unwrap_or(0);
@@ -222,15 +231,21 @@ pub fn validate_records(
                 ),
             });
         }
-        return Ok(Validated { rewritten: Some(rewritten), record_count, max_timestamp });
+        return Ok(Validated { batch: ValidBatch::Rewritten(rewritten), record_count, max_timestamp });
     }
 
     let max_timestamp = if append_time { context.now_ms } else { outcome.max_timestamp };
-    if let Some(batch) = records.get_mut(..header.size) {
-        patch::set_partition_leader_epoch(batch, context.leader_epoch);
-        patch::set_max_timestamp(batch, config.message_timestamp_type, max_timestamp);
-    }
-    Ok(Validated { rewritten: None, record_count: outcome.count, max_timestamp })
+    let mut batch = patched(first)?;
+    batch.set_partition_leader_epoch(context.leader_epoch);
+    batch.set_max_timestamp(config.message_timestamp_type, max_timestamp);
+    Ok(Validated { batch: ValidBatch::AsItCame(batch), record_count: outcome.count, max_timestamp })
+}
+
+/// A batch whose header may be changed. Only magic 2 comes here: [`validate_batch`] refuses the others.
+pub(crate) fn patched(batch: Batch<'_>) -> Result<PatchedBatch<'_>, LogError> {
+    PatchedBatch::new(batch).ok_or_else(|| LogError::InvalidRecord {
+        text: format!("Batches of magic {} cannot be changed", batch.header().magic),
+    })
 }
 
 fn single_batch(records: &[u8]) -> Result<Batch<'_>, LogError> {

@@ -124,7 +124,7 @@ impl Node {
     }
 
     pub fn end_transaction(&self, producer_id: i64, epoch: i16, commit: bool) -> i64 {
-        let mut bytes = EndTxnMarker { commit, coordinator_epoch: 1 }
+        let bytes = EndTxnMarker { commit, coordinator_epoch: 1 }
             .batch(0, self.now(), 0, producer_id, epoch)
             .to_vec();
         let options = AppendOptions {
@@ -133,7 +133,7 @@ impl Node {
             ..AppendOptions::new(AppendOrigin::Coordinator, 0, self.now())
         };
         let log = self.log();
-        let info = log.append_as_leader(&mut bytes, &options).expect("a marker");
+        let info = log.append_as_leader(&bytes, &options).expect("a marker");
         log.maybe_increment_high_watermark(log.log_end_offset());
         info.first_offset
     }

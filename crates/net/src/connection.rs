@@ -14,6 +14,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
+use socket2::SockRef;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -137,7 +138,7 @@ impl<C: Connection> Driver<C> {
                     if result.is_err() { return }
                     match self.read_some() {
                         Ok(()) => active = Instant::now(),
-                        Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+                        Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
                         Err(_) => return,
                     }
                 }
@@ -295,13 +296,34 @@ impl<C: Connection> Driver<C> {
         };
         self.input.reserve(wanted);
         let room = self.input.capacity() - self.input.len();
-        let n = self.stream.try_read_buf(&mut self.input)?;
+        let n = self.receive()?;
         self.filled = n == room;
         if n == 0 {
             self.end_of_input = true;
         }
         NetMetrics::add(&self.metrics.bytes_in_total, n as u64);
         Ok(())
+    }
+
+    /// Receives into the room behind the input. Where the bytes do not fill it the socket is empty: the runtime is told so
+    /// at once, or it would have us ask again and be told by the system. What comes later is told anew, as is the end.
+    fn receive(&mut self) -> io::Result<usize> {
+        let mut received = None;
+        let input = &mut self.input;
+        let stream = &self.stream;
+        let outcome = stream.try_io(Interest::READABLE, || {
+            let room = input.spare_capacity_mut();
+            let all = room.len();
+            let n = SockRef::from(stream).recv(room)?;
+            received = Some(n);
+            if n > 0 && n < all { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
+        });
+        let Some(n) = received else {
+            return Err(outcome.err().unwrap_or_else(|| io::ErrorKind::WouldBlock.into()));
+        };
+        // SAFETY: `recv` has written `n` bytes to the spare capacity. Exercised by every test of this crate.
+        unsafe { self.input.set_len(self.input.len() + n) };
+        Ok(n)
     }
 
     /// Writes until the output is empty or the socket is full.

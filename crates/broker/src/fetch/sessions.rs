@@ -27,8 +27,9 @@ impl FetchSessions {
 
     /// Finds, makes or ends the session of a request.
     pub fn begin(&self, request: SessionRequest, now_ms: i64) -> Result<Begun, ErrorCode> {
-        let new_id = random_id();
+        // Only a first request needs an id, and asking the system for a random one costs more than finding a session.
         if request.epoch == 0 {
+            let new_id = random_id();
             if request.session_id != 0 {
                 // The old session may live in another shard than the new one.
                 let end = SessionRequest { epoch: -1, targets: vec![], forgotten: vec![], ..request };
@@ -36,7 +37,7 @@ impl FetchSessions {
             }
             return self.shard(new_id).begin(SessionRequest { session_id: 0, ..request }, new_id, now_ms);
         }
-        self.shard(request.session_id).begin(request, new_id, now_ms)
+        self.shard(request.session_id).begin(request, 0, now_ms)
     }
 
     /// Sessions, their partitions, and how many were evicted so far.

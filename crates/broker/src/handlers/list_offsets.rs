@@ -115,7 +115,10 @@ fn find(
     let bound = partition.bound(isolation);
     let failed = |error: ottla_storage::LogError| {
         let code = error.error_code();
-        tracing::error!(%partition, timestamp = asked.timestamp, %error, "cannot look up an offset");
+        // Damage is reported by the log, once for each place.
+        if !matches!(error, ottla_storage::LogError::Damaged { .. }) {
+            tracing::error!(%partition, timestamp = asked.timestamp, %error, "cannot look up an offset");
+        }
         if code == ErrorCode::OffsetOutOfRange { ErrorCode::UnknownServerError } else { code }
     };
     let found = match asked.timestamp {

@@ -107,7 +107,7 @@ impl Log {
             high_watermark: high_watermark.offset,
             last_stable_offset: stable.offset,
         };
-        let read_error = |error| self.storage_error("Exception while reading", error);
+        let read_error = |error| self.read_error("Exception while reading", error);
         if fetch_offset >= bound.offset {
             let metadata = if fetch_offset == bound.offset {
                 bound
@@ -224,6 +224,6 @@ impl Log {
         let segments = self.segments.load();
         let floor = segments.partition_point(|segment| segment.base_offset() <= start_offset);
         Self::collect_aborted(&segments, floor.saturating_sub(1), start_offset, upper_bound_offset)
-            .map_err(|error| self.storage_error("Exception while reading", error))
+            .map_err(|error| self.read_error("Exception while reading", error))
     }
 }

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use super::commit::Committer;
 use crate::error::CorruptFile;
 use crate::log::TopicPartition;
+use crate::reading::{CATCH_UP_BYTES, DirReads};
 
 /// Damaged places of a directory that are told apart. Of more than that only the number is kept: the log says by then
 /// that the disk has to go.
@@ -25,6 +26,8 @@ pub struct DirState {
     committer: Committer,
     /// Bytes of one log that may be written and not durable before a sync is asked for.
     max_unflushed_bytes: AtomicU64,
+    reads: DirReads,
+    catch_up_bytes: AtomicU64,
     /// Where readers met something that was not written there.
     damaged: Mutex<BTreeSet<(PathBuf, Option<u64>)>>,
     damaged_places: AtomicU64,
@@ -45,6 +48,8 @@ impl DirState {
             hook: Mutex::new(None),
             committer: Committer::default(),
             max_unflushed_bytes: AtomicU64::new(u64::MAX),
+            reads: DirReads::default(),
+            catch_up_bytes: AtomicU64::new(CATCH_UP_BYTES),
             damaged: Mutex::default(),
             damaged_places: AtomicU64::new(0),
         }
@@ -74,6 +79,30 @@ impl DirState {
     /// Whether an operation failed, so that nothing in the directory may be used.
     pub fn is_offline(&self) -> bool {
         self.offline.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn reads(&self) -> &DirReads {
+        &self.reads
+    }
+
+    /// Reads of logs that had to wait for the device, and their bytes, since the start.
+    pub fn cold_reads(&self) -> (u64, u64) {
+        self.reads.cold()
+    }
+
+    /// A reader that is further behind the end of its log is catching up; 64 MiB at first.
+    pub fn catch_up_bytes(&self) -> u64 {
+        self.catch_up_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Sets that.
+    pub fn set_catch_up_bytes(&self, bytes: u64) {
+        self.catch_up_bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Lets go of what was read ahead and nobody reads any more.
+    pub(crate) fn expire_reads(&self) {
+        self.reads.ahead.expire();
     }
 
     /// Counts a damaged place and says so in the log, the first time that it is met.

@@ -15,7 +15,7 @@ use ottla_replication::fetch_session::PartitionKey;
 use ottla_storage::disk::{Disk, DiskFile, FetchSlice, OpenMode, OsDisk};
 use ottla_storage::log::AbortedTransaction;
 
-use super::{FetchHead, PartitionData, Records, encode};
+use super::super::{FetchHead, PartitionData, Records, encode};
 
 fn slice(file: &Arc<dyn DiskFile>, position: u64, len: usize) -> FetchSlice {
     FetchSlice::new(Arc::clone(file), position, len)

@@ -233,6 +233,17 @@ impl Partition {
         self.log.read(offset, max_bytes, isolation, min_one)
     }
 
+    /// As [`Partition::read`]; none where that would wait for the disk.
+    pub fn read_cached(
+        &self,
+        offset: i64,
+        max_bytes: usize,
+        isolation: FetchIsolation,
+        min_one: bool,
+    ) -> Result<Option<ReadResult>, LogError> {
+        self.log.read_cached(offset, max_bytes, isolation, min_one)
+    }
+
     /// Reads about `bytes` of whole batches into memory, from the batch that holds `offset` on.
     pub fn read_chunk(&self, offset: i64, bytes: usize) -> Result<Vec<u8>, ReadError> {
         let read = self.log.read(offset, bytes.max(NO_LIMIT_BELOW), FetchIsolation::LogEnd, true)?;

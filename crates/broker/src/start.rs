@@ -490,6 +490,7 @@ fn make_broker(
         fetch_sessions: FetchSessions::new(
             config.get_int("max.incremental.fetch.session.cache.slots").max(0) as usize,
         ),
+        cold_readers: Default::default(),
         telemetry: Telemetry::default(),
         cleaner: Default::default(),
         mover: Default::default(),

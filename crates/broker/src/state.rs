@@ -12,7 +12,7 @@ use ottla_protocol::types::{Str, Uuid};
 
 use crate::controller::ControllerAccess;
 use crate::coordinators::{GroupCoordinator, TransactionCoordinator};
-use crate::fetch::FetchSessions;
+use crate::fetch::{ColdReaders, FetchSessions};
 use crate::metrics::Metrics;
 use crate::partitions::Partitions;
 use crate::peers::Peers;
@@ -75,6 +75,7 @@ pub struct Broker {
     pub transactions: TransactionCoordinator,
     pub controller: ControllerAccess,
     pub fetch_sessions: FetchSessions,
+    pub cold_readers: ColdReaders,
     pub telemetry: Telemetry,
     pub cleaner: crate::cleaner::LogCleaner,
     pub mover: crate::alter_dirs::ReplicaMover,

@@ -123,6 +123,19 @@ impl DiskFile for SimFile {
         self.fs.disk().read(self.handle, buffer, position).map_err(error)
     }
 
+    fn pread_cached(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+        let read = self.fs.disk().read_cached(self.handle, buffer, position).map_err(error)?;
+        read.ok_or_else(|| io::ErrorKind::WouldBlock.into())
+    }
+
+    fn is_cached(&self, _position: u64, _len: u64) -> io::Result<bool> {
+        Ok(self.fs.disk().is_cached())
+    }
+
+    fn pread_once(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+        self.pread(buffer, position)
+    }
+
     fn pwrite_all(&self, bytes: &[u8], position: u64) -> io::Result<()> {
         self.fs.disk().write(self.handle, bytes, position).map_err(error)
     }

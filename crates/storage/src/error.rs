@@ -144,6 +144,18 @@ pub enum LogError {
         #[source]
         source: io::Error,
     },
+    /// A file of the log does not hold what was written to it. Only what met the damage fails, as in Kafka, where a
+    /// `CorruptRecordException` is no I/O error: the directory goes on.
+    #[error("{operation} for {partition}")]
+    Damaged {
+        /// What was being done.
+        operation: &'static str,
+        /// The partition.
+        partition: TopicPartition,
+        /// Where, and what is wrong.
+        #[source]
+        source: CorruptFile,
+    },
     /// The log directory is offline since an earlier error.
     #[error("The log dir {dir} is already offline due to a previous IO exception.", dir = .dir.display())]
     DirOffline {
@@ -169,7 +181,7 @@ impl LogError {
     pub fn error_code(&self) -> ErrorCode {
         match self {
             LogError::OffsetOutOfRange { .. } => ErrorCode::OffsetOutOfRange,
-            LogError::CorruptRecord { .. } => ErrorCode::CorruptMessage,
+            LogError::CorruptRecord { .. } | LogError::Damaged { .. } => ErrorCode::CorruptMessage,
             LogError::Records(error) if error.is_corrupt() => ErrorCode::CorruptMessage,
             LogError::Records(_) | LogError::InvalidRecord { .. } | LogError::RecordsRejected { .. } => {
                 ErrorCode::InvalidRecord
@@ -218,6 +230,15 @@ pub struct CorruptFile {
 }
 
 impl CorruptFile {
+    /// Takes it out of an error; an error without one is said of `path` as a whole.
+    pub(crate) fn from_io(error: io::Error, path: &std::path::Path) -> Self {
+        error.downcast::<CorruptFile>().unwrap_or_else(|error| CorruptFile {
+            path: path.to_path_buf(),
+            position: None,
+            source: error.into(),
+        })
+    }
+
     pub(crate) fn error(
         path: &std::path::Path,
         position: Option<u64>,

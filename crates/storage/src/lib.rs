@@ -7,6 +7,7 @@
 //! - Compaction: [`cleaner`], one log at a time.
 //! - [`log::Log`]: one partition. [`log::Log::append_as_leader`], [`log::Log::append_as_follower`],
 //!   [`log::Log::read`], lookups, truncation, deletion. `Arc<Log>` from any thread.
+//! - [`reading`]: how the bytes of a read come into memory: what waits for the device and what does not.
 //! - [`validation`]: what is checked of a batch before the append lock.
 //! - [`producer_state`]: idempotent and transactional producers of a log.
 //! - [`kraft`]: `quorum-state` and metadata snapshots, as bytes and names; `__cluster_metadata-0` itself is a [`log::Log`].
@@ -15,7 +16,8 @@
 //! # Use
 //! A Produce: [`validation::validate_produce_request`] once per partition, then `log.append_as_leader(&bytes, ..)`,
 //! then [`log::Log::maybe_increment_high_watermark`] with what the in-sync replicas have (with one replica: the log's end).
-//! A Fetch: `log.read(offset, max_bytes, isolation, min_one)`, whose [`disk::FetchSlice`] goes to `sendfile` or is read.
+//! A Fetch: [`log::Log::read_cached`], and where that would wait for the device [`log::Log::read`] on a thread that may;
+//! then [`disk::FetchSlice::load_cached`] and [`disk::FetchSlice::load`] of what was found, likewise.
 //! Offsets (`log_start_offset`, `log_end_offset`, `high_watermark`, `last_stable_offset`) are atomics.
 //!
 //! # Background
@@ -43,6 +45,7 @@ pub mod log;
 #[cfg_attr(not(feature = "mutations"), doc(hidden))]
 pub mod mutation;
 pub mod producer_state;
+pub mod reading;
 pub mod segment;
 pub mod validation;
 

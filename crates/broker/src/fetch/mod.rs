@@ -1,10 +1,14 @@
 //! What Fetch is made of besides its handler: sessions, reads, waiting, and the response without copies.
 
+mod load;
+mod pool;
 mod read;
 mod response;
 mod sessions;
 
-pub use read::{PartitionData, ReadLimits, read_all};
+pub use load::{load, load_cached};
+pub use pool::ColdReaders;
+pub use read::{PartitionData, ReadLimits, Reading, Records};
 pub use response::{FetchHead, encode};
 pub use sessions::FetchSessions;
 

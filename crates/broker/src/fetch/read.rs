@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use ottla_protocol::ErrorCode;
 use ottla_replication::fetch_session::{FetchTarget, PartitionOutcome};
+use ottla_storage::LogError;
 use ottla_storage::disk::FetchSlice;
-use ottla_storage::log::{AbortedTransaction, FetchIsolation};
+use ottla_storage::log::{AbortedTransaction, FetchIsolation, ReadResult};
 
 use crate::partition::Partition;
 use crate::state::Broker;
@@ -17,6 +19,18 @@ pub struct ReadLimits {
     pub min_bytes: usize,
 }
 
+/// The records of one partition, on their way into a response.
+#[derive(Debug, Clone, Default)]
+pub enum Records {
+    #[default]
+    None,
+    /// A place in a file; whether its bytes are in memory is not known yet.
+    Found(FetchSlice),
+    Bytes(Bytes),
+    /// To be sent from the file, where they are in the page cache.
+    File(FetchSlice),
+}
+
 /// What was found for one partition.
 #[derive(Debug, Clone, Default)]
 pub struct PartitionData {
@@ -26,7 +40,7 @@ pub struct PartitionData {
     pub log_start_offset: i64,
     /// None unless the fetch is read_committed.
     pub aborted: Option<Vec<AbortedTransaction>>,
-    pub records: Option<FetchSlice>,
+    pub records: Records,
     /// Leader and its epoch, to spare the client a metadata request (KIP-951).
     pub current_leader: Option<(i32, i32)>,
     /// The bound below which records could be read; a later one means there is more.
@@ -35,7 +49,7 @@ pub struct PartitionData {
 }
 
 impl PartitionData {
-    fn failed(error: ErrorCode) -> PartitionData {
+    pub(super) fn failed(error: ErrorCode) -> PartitionData {
         PartitionData {
             error,
             high_watermark: -1,
@@ -48,7 +62,11 @@ impl PartitionData {
     }
 
     pub fn records_bytes(&self) -> usize {
-        self.records.as_ref().map_or(0, |r| r.len)
+        match &self.records {
+            Records::None => 0,
+            Records::Found(slice) | Records::File(slice) => slice.len,
+            Records::Bytes(bytes) => bytes.len(),
+        }
     }
 
     pub fn outcome(&self) -> PartitionOutcome {
@@ -63,34 +81,78 @@ impl PartitionData {
     }
 }
 
-/// Reads every target in order until the limits are used up.
-pub fn read_all(
-    broker: &Broker,
-    targets: &[FetchTarget],
+/// Targets that are read in order until the limits are used up.
+#[derive(Debug)]
+pub struct Reading {
+    /// What was found, for as many of the targets as were read.
+    pub data: Vec<PartitionData>,
     by_id: bool,
     isolation: FetchIsolation,
-    limits: ReadLimits,
-) -> Vec<PartitionData> {
-    let image = broker.image.load();
-    let mut left = limits.max_bytes;
-    // The first batch is returned even when it is larger than what was asked for, so that clients get on (KIP-74).
-    let mut min_one = true;
-    targets
-        .iter()
-        .map(|target| {
-            let id = if by_id { Some(target.key.topic_id) } else { image.topics.id_of(&target.key.topic) };
+    /// Bytes that may still be returned.
+    left: usize,
+    /// The first batch is returned even when it is larger than what was asked for, so that clients get on (KIP-74).
+    min_one: bool,
+}
+
+/// One read whose place in the log is not in memory.
+struct ColdLookup {
+    partition: Arc<Partition>,
+    fetch_offset: i64,
+    max_bytes: usize,
+    isolation: FetchIsolation,
+    min_one: bool,
+}
+
+impl Reading {
+    pub fn new(by_id: bool, isolation: FetchIsolation, limits: ReadLimits) -> Reading {
+        Reading { data: Vec::new(), by_id, isolation, left: limits.max_bytes, min_one: true }
+    }
+
+    /// Reads on without waiting for a disk. Returns whether all targets are read.
+    pub fn read_cached(&mut self, broker: &Broker, targets: &[FetchTarget]) -> bool {
+        self.advance(broker, targets).is_none()
+    }
+
+    /// Reads the rest; what waits for a disk is done by its threads.
+    pub async fn read(&mut self, broker: &Broker, targets: &[FetchTarget]) {
+        while let Some(cold) = self.advance(broker, targets) {
+            let ColdLookup { partition, fetch_offset, max_bytes, isolation, min_one } = cold;
+            let dir = Arc::clone(partition.log.dir_state());
+            let reader = Arc::clone(&partition);
+            let found = broker
+                .cold_readers
+                .run(&dir, move || reader.read(fetch_offset, max_bytes, isolation, min_one))
+                .await;
+            let Ok(found) = found else {
+                self.add(PartitionData::failed(ErrorCode::KafkaStorageError));
+                continue;
+            };
+            self.add(describe(&partition, fetch_offset, isolation, found));
+        }
+    }
+
+    fn advance(&mut self, broker: &Broker, targets: &[FetchTarget]) -> Option<ColdLookup> {
+        if self.data.len() == targets.len() {
+            return None;
+        }
+        let image = broker.image.load();
+        self.data.reserve(targets.len() - self.data.len());
+        while let Some(target) = targets.get(self.data.len()) {
+            let id =
+                if self.by_id { Some(target.key.topic_id) } else { image.topics.id_of(&target.key.topic) };
             let known = id.and_then(|id| image.topics.partition(&id, target.key.partition).map(|p| (id, p)));
             let Some((id, registration)) = known else {
-                let unknown_id = by_id && image.topics.by_id(&target.key.topic_id).is_none();
+                let unknown_id = self.by_id && image.topics.by_id(&target.key.topic_id).is_none();
                 let code =
                     if unknown_id { ErrorCode::UnknownTopicId } else { ErrorCode::UnknownTopicOrPartition };
-                return PartitionData::failed(code);
+                self.add(PartitionData::failed(code));
+                continue;
             };
             let mut data = match broker.partitions.get(&id, target.key.partition) {
-                Some(partition) => {
-                    let max = (target.max_bytes.max(0) as usize).min(left);
-                    read_one(&partition, target, isolation, max, min_one)
-                }
+                Some(partition) => match self.read_one(&partition, target) {
+                    Ok(data) => data,
+                    Err(cold) => return Some(cold),
+                },
                 None if broker.partitions.is_offline(&id, target.key.partition) => {
                     PartitionData::failed(ErrorCode::KafkaStorageError)
                 }
@@ -99,32 +161,56 @@ pub fn read_all(
             if matches!(data.error, ErrorCode::NotLeaderOrFollower | ErrorCode::FencedLeaderEpoch) {
                 data.current_leader = Some((registration.leader, registration.leader_epoch));
             }
-            let bytes = data.records_bytes();
-            if bytes > 0 {
-                min_one = false;
-                left = left.saturating_sub(bytes);
-            }
-            data
-        })
-        .collect()
+            self.add(data);
+        }
+        None
+    }
+
+    fn read_one(
+        &self,
+        partition: &Arc<Partition>,
+        target: &FetchTarget,
+    ) -> Result<PartitionData, ColdLookup> {
+        if let Err(code) = partition.check_leader_epoch(target.current_leader_epoch) {
+            return Ok(PartitionData::failed(code));
+        }
+        let (fetch_offset, isolation, min_one) = (target.fetch_offset, self.isolation, self.min_one);
+        let max_bytes = (target.max_bytes.max(0) as usize).min(self.left);
+        let found = partition.read_cached(fetch_offset, max_bytes, isolation, min_one).transpose();
+        match found {
+            Some(found) => Ok(describe(partition, fetch_offset, isolation, found)),
+            None => Err(ColdLookup {
+                partition: Arc::clone(partition),
+                fetch_offset,
+                max_bytes,
+                isolation,
+                min_one,
+            }),
+        }
+    }
+
+    fn add(&mut self, data: PartitionData) {
+        let bytes = data.records_bytes();
+        if bytes > 0 {
+            self.min_one = false;
+            self.left = self.left.saturating_sub(bytes);
+        }
+        self.data.push(data);
+    }
 }
 
-fn read_one(
+fn describe(
     partition: &Arc<Partition>,
-    target: &FetchTarget,
+    fetch_offset: i64,
     isolation: FetchIsolation,
-    max_bytes: usize,
-    min_one: bool,
+    found: Result<ReadResult, LogError>,
 ) -> PartitionData {
-    if let Err(code) = partition.check_leader_epoch(target.current_leader_epoch) {
-        return PartitionData::failed(code);
-    }
-    let read = match partition.read(target.fetch_offset, max_bytes, isolation, min_one) {
+    let read = match found {
         Ok(read) => read,
         Err(error) => {
             let code = error.error_code();
             if code == ErrorCode::KafkaStorageError {
-                tracing::error!(%partition, offset = target.fetch_offset, %error, "cannot read");
+                tracing::error!(%partition, offset = fetch_offset, %error, "cannot read");
             }
             return PartitionData { partition: Some(Arc::clone(partition)), ..PartitionData::failed(code) };
         }
@@ -140,7 +226,7 @@ fn read_one(
             FetchIsolation::LogEnd => read.log_end_offset,
         },
         aborted: read.aborted_transactions,
-        records: Some(read.slice).filter(|s| s.len > 0),
+        records: if read.slice.len > 0 { Records::Found(read.slice) } else { Records::None },
         current_leader: None,
         partition: Some(Arc::clone(partition)),
     }

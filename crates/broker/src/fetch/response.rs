@@ -14,10 +14,10 @@ use ottla_protocol::{ApiKey, ErrorCode, frame};
 use ottla_replication::fetch_session::PartitionKey;
 use ottla_storage::disk::{DiskFile, FetchSlice};
 
-use super::PartitionData;
+use super::{PartitionData, Records};
 
-/// Slices up to this many bytes are read into the response; longer ones go out with sendfile.
-const SENDFILE_MIN_BYTES: usize = 64 * 1024;
+/// Records up to this many bytes are copied behind their header; longer ones go out from where they are.
+const COPY_MAX_BYTES: usize = 16 * 1024;
 
 /// The head of a response.
 #[derive(Debug)]
@@ -70,12 +70,15 @@ pub fn encode(
         }
         w.array_length(Some(range.len()), flexible);
         for (key, data) in &mut entries[range] {
-            let file = write_partition(&mut w, key, data, version)?;
-            if let Some(slice) = file {
+            if let Some(records) = write_partition(&mut w, key, data, version)? {
                 let bytes = w.into_buf();
-                total += bytes.len() + slice.len;
+                total += bytes.len();
                 parts.push(Segment::Bytes(bytes.freeze()));
-                parts.push(file_segment(slice));
+                total += match &records {
+                    Segment::Bytes(bytes) => bytes.len(),
+                    Segment::File(range) => range.len,
+                };
+                parts.push(records);
                 w = Writer::with_capacity(256);
             }
             if flexible {
@@ -134,28 +137,15 @@ fn group_by_topic(entries: &[(PartitionKey, PartitionData)]) -> Vec<std::ops::Ra
     groups
 }
 
-/// Writes a partition up to its records; a slice that is returned must be sent right after what was written.
+/// Writes a partition up to its records, and short ones as well; those that are returned must be sent right after what
+/// was written.
 fn write_partition(
     w: &mut Writer,
     key: &PartitionKey,
     data: &mut PartitionData,
     version: i16,
-) -> Result<Option<FetchSlice>, EncodeError> {
+) -> Result<Option<Segment>, EncodeError> {
     let flexible = version >= 12;
-    let slice = data.records.take();
-    // A short slice is read before its header is written, so that a failed read can still be told.
-    let inline = match &slice {
-        Some(s) if s.len < SENDFILE_MIN_BYTES || s.file.raw_fd().is_none() => match s.to_vec() {
-            Ok(bytes) if bytes.len() == s.len => Some(bytes),
-            result => {
-                let error = result.err().map_or_else(|| "file ends early".to_owned(), |e| e.to_string());
-                tracing::error!(topic = %key.topic, partition = key.partition, %error, "cannot read records");
-                data.error = ErrorCode::KafkaStorageError;
-                Some(Vec::new())
-            }
-        },
-        _ => None,
-    };
     w.int32(key.partition);
     w.int16(data.error.code());
     w.int64(data.high_watermark);
@@ -174,17 +164,15 @@ fn write_partition(
     if version >= 11 {
         w.int32(-1);
     }
-    Ok(match (slice, inline) {
-        (Some(slice), None) => {
-            w.bytes_length(Some(slice.len), flexible);
-            Some(slice)
-        }
-        (_, bytes) => {
-            let bytes = bytes.unwrap_or_default();
-            w.bytes_length(Some(bytes.len()), flexible);
+    w.bytes_length(Some(data.records_bytes()), flexible);
+    Ok(match std::mem::take(&mut data.records) {
+        Records::None => None,
+        Records::Bytes(bytes) if bytes.len() <= COPY_MAX_BYTES => {
             w.raw(&bytes);
             None
         }
+        Records::Bytes(bytes) => Some(Segment::Bytes(bytes)),
+        Records::Found(slice) | Records::File(slice) => Some(file_segment(slice)),
     })
 }
 

@@ -13,7 +13,7 @@ use ottla_replication::fetch_session::{Begun, FetchTarget, PartitionKey, Session
 use ottla_storage::log::FetchIsolation;
 use tokio::time::Instant;
 
-use crate::fetch::{FetchHead, PartitionData, ReadLimits, encode, read_all};
+use crate::fetch::{FetchHead, PartitionData, ReadLimits, Reading, encode, load, load_cached};
 use crate::metrics::{Metrics, Waiting};
 use crate::partition::FetchWaiter;
 use crate::request::{RequestContext, count_done, decode, malformed, unencodable};
@@ -42,11 +42,14 @@ pub fn handle(b: &Arc<Broker>, ctx: RequestContext, body: Bytes) -> Reply {
         Ok(fetch) => fetch,
         Err(reply) => return reply,
     };
-    let data = fetch.read();
-    if max_wait.is_zero() || fetch.is_enough(&data) {
-        return fetch.respond(data);
+    let mut reading = fetch.reading();
+    if reading.read_cached(b, &fetch.targets) && (max_wait.is_zero() || fetch.is_enough(&reading.data)) {
+        if load_cached(&b.cold_readers, &mut reading.data) {
+            return fetch.respond(reading.data);
+        }
+        return Reply::Later(Box::pin(fetch.load(reading.data)));
     }
-    Reply::Later(Box::pin(fetch.wait(data, Instant::now() + max_wait)))
+    Reply::Later(Box::pin(fetch.wait(reading, Instant::now() + max_wait)))
 }
 
 fn begin(b: &Arc<Broker>, ctx: RequestContext, request: FetchRequest) -> Result<Fetch, Reply> {
@@ -119,8 +122,14 @@ impl Fetch {
         self.ctx.version >= 13
     }
 
-    fn read(&self) -> Vec<PartitionData> {
-        read_all(&self.broker, &self.targets, self.by_id(), self.isolation, self.limits)
+    fn reading(&self) -> Reading {
+        Reading::new(self.by_id(), self.isolation, self.limits)
+    }
+
+    /// Answers with what was found, once it is in memory.
+    async fn load(self, mut data: Vec<PartitionData>) -> Reply {
+        load(&self.broker.cold_readers, &mut data).await;
+        self.respond(data)
     }
 
     /// Whether the answer goes out now: enough bytes, an error, or nothing that could ever come.
@@ -130,10 +139,13 @@ impl Fetch {
             || data.iter().map(PartitionData::records_bytes).sum::<usize>() >= self.limits.min_bytes
     }
 
-    /// Waits for appends to the partitions, and reads again when enough may have come.
-    async fn wait(self, mut data: Vec<PartitionData>, deadline: Instant) -> Reply {
-        let _waiting = Waiting::among(&self.broker.metrics.waiting_fetches);
-        loop {
+    /// Reads what is left to be read, waits for appends to the partitions as long as it is not enough, and reads again when
+    /// enough may have come.
+    async fn wait(self, mut reading: Reading, deadline: Instant) -> Reply {
+        reading.read(&self.broker, &self.targets).await;
+        let mut data = reading.data;
+        let waiting = Waiting::among(&self.broker.metrics.waiting_fetches);
+        while !self.is_enough(&data) && Instant::now() < deadline {
             let have: usize = data.iter().map(PartitionData::records_bytes).sum();
             let waiter = FetchWaiter::new(self.limits.min_bytes.saturating_sub(have).max(1));
             let registered: Vec<_> =
@@ -144,11 +156,15 @@ impl Fetch {
             });
             let timed_out = !moved && tokio::time::timeout_at(deadline, waiter.enough()).await.is_err();
             drop(registered);
-            data = self.read();
-            if timed_out || self.is_enough(&data) || Instant::now() >= deadline {
-                return self.respond(data);
+            let mut reading = self.reading();
+            reading.read(&self.broker, &self.targets).await;
+            data = reading.data;
+            if timed_out {
+                break;
             }
         }
+        drop(waiting);
+        self.load(data).await
     }
 
     fn respond(self, data: Vec<PartitionData>) -> Reply {

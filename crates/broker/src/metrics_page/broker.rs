@@ -108,6 +108,18 @@ fn logs(out: &mut Exposition, b: &Broker, partitions: &[Arc<Partition>]) {
             i32::from(dir.offline),
         );
     }
+    for state in b.partitions.log_dirs().states() {
+        let path = state.path().display();
+        out.counter("ottla_log_damaged_places_total", &[("logDirectory", &path)], state.damaged_places());
+    }
+    for state in b.partitions.log_dirs().states() {
+        let path = state.path().display();
+        out.counter("ottla_log_cold_reads_total", &[("logDirectory", &path)], state.cold_reads().0);
+    }
+    for state in b.partitions.log_dirs().states() {
+        let path = state.path().display();
+        out.counter("ottla_log_cold_read_bytes_total", &[("logDirectory", &path)], state.cold_reads().1);
+    }
     let values: [(&str, fn(&Partition) -> i64); 5] = [
         ("kafka_log_log_size", |p| p.log.size() as i64),
         ("kafka_log_log_numlogsegments", |p| p.log.segment_count() as i64),

@@ -1,9 +1,11 @@
 //! The invariants.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 
 use ottla_protocol::records::{BatchIter, Scratch};
 use ottla_storage::Log;
+use ottla_storage::disk::{FetchSlice, Loaded};
 use ottla_storage::log::FetchIsolation;
 use ottla_testkit::rng::Rng;
 
@@ -74,8 +76,8 @@ pub(super) fn recovered(part: &mut Part, seen: &Observed, down: Down) -> Result<
             if batch.gone || batch.last() < must_from.max(seen.start) || batch.base() >= seen.end {
                 continue;
             }
-            // Compaction leaves gaps, so that the lost end of a closed segment does not end a compacted log.
-            if part.config.cleanup_policy.compact && down == Down::Power && batch.base() >= least {
+            // The end of a closed segment that was not durable can be lost while the next segment is there.
+            if down == Down::Power && batch.base() >= least {
                 continue;
             }
             while seen_batches.next_if(|seen| seen.base() < batch.base()).is_some() {}
@@ -84,7 +86,7 @@ pub(super) fn recovered(part: &mut Part, seen: &Observed, down: Down) -> Result<
             }
         }
         let boundary = |batch: &MBatch| batch.last() + 1 == seen.end;
-        let known_end = part.config.cleanup_policy.compact
+        let known_end = part.holes
             || seen.end == part.end
             || seen.end == seen.start
             || part.batches.iter().chain(&part.ghosts).any(boundary);
@@ -176,8 +178,12 @@ fn adopt(part: &mut Part, seen: &Observed) {
     let lost = |batch: &MBatch| {
         batch.base() >= durable && !batch.gone && bases.binary_search(&batch.base()).is_err()
     };
-    let holes = part.config.cleanup_policy.compact && !part.loose;
-    part.batches.retain(|batch| batch.base() < seen.end && !(holes && lost(batch)));
+    // A deletion that was not durable came about for segments in the middle only.
+    let is_seen = |batch: &MBatch| bases.binary_search(&batch.base()).is_ok();
+    part.deleted_within |= part.batches.iter().any(|b| b.gone && b.base() >= seen.start && !is_seen(b));
+    let before = part.batches.len();
+    part.batches.retain(|batch| batch.base() < seen.end && (part.loose || !lost(batch)));
+    part.holes |= part.batches.len() < before;
     for batch in &mut part.batches {
         batch.gone = bases.binary_search(&batch.base()).is_err();
     }
@@ -247,6 +253,10 @@ fn producers(part: &Part, seen: &Observed) -> Result<(), String> {
     if part.forgotten_below.iter().any(|from| *from > 0) {
         histories.extend(part.forgotten_points().map(|from| part.producers(from)));
     }
+    if part.deleted_within {
+        // A snapshot may know of what was deleted, or it may not.
+        return Ok(());
+    }
     if part.compacted {
         // Batches of producers that were not known when a log was cleaned may be gone. That the others stay is
         // tested with the cleaner.
@@ -281,6 +291,9 @@ fn producers(part: &Part, seen: &Observed) -> Result<(), String> {
 }
 
 fn transactions(part: &Part, seen: &Observed) -> Result<(), String> {
+    if part.deleted_within {
+        return Ok(());
+    }
     let newest = part.forgotten_below.iter().copied().max().unwrap_or(0);
     let all = part.transactions(i64::MIN);
     let hw = part.high_watermark;
@@ -346,9 +359,14 @@ pub(super) fn lookups(part: &Part, log: &Log, seen: &Observed, rng: &mut Rng) ->
         let isolation =
             *rng.pick(&[FetchIsolation::LogEnd, FetchIsolation::LogEnd, FetchIsolation::TxnCommitted]);
         let max_bytes = *rng.pick(&[1usize, 300, 2000]);
-        let read =
-            log.read(offset, max_bytes, isolation, true).map_err(|e| format!("read of {offset}: {e}"))?;
-        let bytes = read.slice.to_vec().map_err(|e| e.to_string())?;
+        let cached = log.read_cached(offset, max_bytes, isolation, true);
+        let read = match cached.map_err(|e| format!("cached read of {offset}: {e}"))? {
+            Some(read) => read,
+            None => {
+                log.read(offset, max_bytes, isolation, true).map_err(|e| format!("read of {offset}: {e}"))?
+            }
+        };
+        let bytes = load(&read.slice).map_err(|e| format!("load from {offset}: {e}"))?;
         let bound = match isolation {
             FetchIsolation::TxnCommitted => seen.last_stable,
             _ => part.end,
@@ -387,6 +405,26 @@ pub(super) fn lookups(part: &Part, log: &Log, seen: &Observed, rng: &mut Rng) ->
         }
     }
     times(part, log, seen, rng)
+}
+
+/// As a fetch does: from memory where that is possible, or else from the disk.
+fn load(slice: &FetchSlice) -> io::Result<Vec<u8>> {
+    if slice.len == 0 {
+        return Ok(Vec::new());
+    }
+    let loaded = match slice.load_cached()? {
+        Some((loaded, ahead)) => {
+            if let Some(ahead) = ahead {
+                ahead.run();
+            }
+            loaded
+        }
+        None => slice.load()?,
+    };
+    match loaded {
+        Loaded::Bytes(bytes) => Ok(bytes.to_vec()),
+        Loaded::File(_) => Err(io::Error::other("a simulated file has no descriptor")),
+    }
 }
 
 fn times(part: &Part, log: &Log, seen: &Observed, rng: &mut Rng) -> Result<(), String> {

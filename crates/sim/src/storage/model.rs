@@ -49,6 +49,10 @@ pub(super) struct Part {
     pub(super) epochs_from: i64,
     /// Something was compacted: batches are no longer what was appended, and only the last record of each key counts.
     pub(super) compacted: bool,
+    /// Batches that were not durable were lost: not every end of a batch is known any more.
+    pub(super) holes: bool,
+    /// Batches were deleted behind others that came back.
+    pub(super) deleted_within: bool,
     pub(super) leader_epoch: i32,
     pub(super) coordinator_epoch: i32,
 }
@@ -95,6 +99,8 @@ impl Part {
             rebuilt_end: 0,
             epochs_from: 0,
             compacted: false,
+            holes: false,
+            deleted_within: false,
             leader_epoch: 0,
             coordinator_epoch: 0,
         }

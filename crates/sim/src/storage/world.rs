@@ -256,6 +256,10 @@ impl World {
             let unique = u128::from(self.rng.next_u64());
             let opened = LogDirs::open(disk, self.options(), unique);
             if let Ok(dirs) = opened {
+                let catch_up_bytes = *self.rng.pick(&[0, 600, 1 << 20]);
+                for state in dirs.states() {
+                    state.set_catch_up_bytes(catch_up_bytes);
+                }
                 dirs.load_logs(self.now_ms, &|_| false);
                 self.outcome.recoveries += 1;
                 let failed = dirs.dirs().iter().any(|dir| dir.offline);
@@ -333,6 +337,14 @@ impl World {
         if self.rng.chance(1, 5) {
             let after = self.rng.below(40);
             self.fs.disk().inject(Fault::Crash { after });
+        }
+        if self.config.cleanup_policy.compact && self.rng.chance(1, 12) {
+            // What compaction left behind stays when the topic is compacted no longer.
+            self.tell(|| "the topics are compacted no longer".to_owned());
+            self.config.cleanup_policy = CleanupPolicy { delete: true, compact: false };
+            for part in &mut self.parts {
+                part.config.cleanup_policy = self.config.cleanup_policy;
+            }
         }
         let boot = self.fs.disk().boot();
         self.open()?;

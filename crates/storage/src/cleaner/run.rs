@@ -51,7 +51,7 @@ struct Run<'r> {
 
 impl Run<'_> {
     fn io_error(&self, error: io::Error) -> CleanError {
-        CleanError::Log(self.log.storage_error("Failed to clean up log", error))
+        CleanError::Log(self.log.read_error("Failed to clean up log", error))
     }
 
     /// To be called now and then, with the bytes since the last time.

@@ -534,6 +534,9 @@ impl LogDirs {
                 tracing::warn!(%error, "maintenance of a log failed");
             }
         }
+        for dir in &self.dirs {
+            dir.state.expire_reads();
+        }
         self.bound_unflushed(now_ms);
     }
 

@@ -1,5 +1,6 @@
 //! Whether a log directory can be used.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -7,6 +8,13 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::commit::Committer;
+use crate::error::CorruptFile;
+use crate::log::TopicPartition;
+use crate::reading::{CATCH_UP_BYTES, DirReads};
+
+/// Damaged places of a directory that are told apart. Of more than that only the number is kept: the log says by then
+/// that the disk has to go.
+const MAX_DAMAGED_PLACES: usize = 1000;
 
 type FailureHook = Box<dyn Fn(&Path) + Send + Sync>;
 
@@ -18,6 +26,11 @@ pub struct DirState {
     committer: Committer,
     /// Bytes of one log that may be written and not durable before a sync is asked for.
     max_unflushed_bytes: AtomicU64,
+    reads: DirReads,
+    catch_up_bytes: AtomicU64,
+    /// Where readers met something that was not written there.
+    damaged: Mutex<BTreeSet<(PathBuf, Option<u64>)>>,
+    damaged_places: AtomicU64,
 }
 
 impl fmt::Debug for DirState {
@@ -35,6 +48,10 @@ impl DirState {
             hook: Mutex::new(None),
             committer: Committer::default(),
             max_unflushed_bytes: AtomicU64::new(u64::MAX),
+            reads: DirReads::default(),
+            catch_up_bytes: AtomicU64::new(CATCH_UP_BYTES),
+            damaged: Mutex::default(),
+            damaged_places: AtomicU64::new(0),
         }
     }
 
@@ -62,6 +79,59 @@ impl DirState {
     /// Whether an operation failed, so that nothing in the directory may be used.
     pub fn is_offline(&self) -> bool {
         self.offline.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn reads(&self) -> &DirReads {
+        &self.reads
+    }
+
+    /// Reads of logs that had to wait for the device, and their bytes, since the start.
+    pub fn cold_reads(&self) -> (u64, u64) {
+        self.reads.cold()
+    }
+
+    /// A reader that is further behind the end of its log is catching up; 64 MiB at first.
+    pub fn catch_up_bytes(&self) -> u64 {
+        self.catch_up_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Sets that.
+    pub fn set_catch_up_bytes(&self, bytes: u64) {
+        self.catch_up_bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Lets go of what was read ahead and nobody reads any more.
+    pub(crate) fn expire_reads(&self) {
+        self.reads.ahead.expire();
+    }
+
+    /// Counts a damaged place and says so in the log, the first time that it is met.
+    pub(crate) fn report_damage(&self, partition: &TopicPartition, damage: &CorruptFile) {
+        let mut known = self.damaged.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let is_full = known.len() >= MAX_DAMAGED_PLACES;
+        let is_new = match is_full {
+            true => !known.contains(&(damage.path.clone(), damage.position)),
+            false => known.insert((damage.path.clone(), damage.position)),
+        };
+        drop(known);
+        if !is_new {
+            return;
+        }
+        self.damaged_places.fetch_add(1, Ordering::Relaxed);
+        if !is_full {
+            tracing::error!(
+                %partition,
+                file = %damage.path.display(),
+                position = damage.position,
+                error = %damage.source,
+                "the file is damaged; what lies there cannot be read"
+            );
+        }
+    }
+
+    /// Places in files at which something else was found than was written, since the start.
+    pub fn damaged_places(&self) -> u64 {
+        self.damaged_places.load(Ordering::Relaxed)
     }
 
     /// Sets what is called, once, when the directory goes offline. It must not call back into a log.

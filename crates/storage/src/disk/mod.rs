@@ -3,6 +3,7 @@
 
 mod os;
 
+pub use crate::reading::{FetchSlice, Loaded, ReadAhead};
 pub use os::OsDisk;
 
 use std::fmt::Debug;
@@ -160,6 +161,34 @@ pub trait DiskFile: Send + Sync + Debug {
     /// As the system says.
     fn pread(&self, buffer: &mut [u8], position: u64) -> io::Result<usize>;
 
+    /// As [`DiskFile::pread`], without waiting for the device: what is in memory of the range, from its start on.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::WouldBlock`] when its first byte is not in memory; [`io::ErrorKind::Unsupported`] from a file
+    /// system that does not tell; as the system says.
+    fn pread_cached(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+        let _ = (buffer, position);
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Whether all of a range is in memory.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::Unsupported`] from a file system that does not tell; as the system says.
+    fn is_cached(&self, position: u64, len: u64) -> io::Result<bool> {
+        let _ = (position, len);
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// As [`DiskFile::pread`], for bytes that nobody will want again soon: what was not in memory is not kept there.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::Unsupported`] from a file system that cannot; as the system says.
+    fn pread_once(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+        let _ = (buffer, position);
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
     /// Writes all of `bytes` at `position`.
     ///
     /// # Errors
@@ -241,39 +270,4 @@ pub fn read_full(file: &dyn DiskFile, buffer: &mut [u8], position: u64) -> io::R
         }
     }
     Ok(read)
-}
-
-/// A range of a file: what a read of a log returns instead of bytes.
-#[derive(Debug, Clone)]
-pub struct FetchSlice {
-    /// The file; it stays readable while this value lives, even when the segment is deleted.
-    pub file: Arc<dyn DiskFile>,
-    /// Where the range starts.
-    pub position: u64,
-    /// Bytes of the range.
-    pub len: usize,
-}
-
-impl FetchSlice {
-    /// Appends the range to `out`. Bytes that are gone by a truncation since are left out.
-    ///
-    /// # Errors
-    /// As [`DiskFile::pread`].
-    pub fn read_into(&self, out: &mut Vec<u8>) -> io::Result<usize> {
-        let start = out.len();
-        out.resize(start + self.len, 0);
-        let read = read_full(&*self.file, &mut out[start..], self.position);
-        out.truncate(start + *read.as_ref().unwrap_or(&0));
-        read
-    }
-
-    /// The range as bytes.
-    ///
-    /// # Errors
-    /// As [`DiskFile::pread`].
-    pub fn to_vec(&self) -> io::Result<Vec<u8>> {
-        let mut out = Vec::with_capacity(self.len);
-        self.read_into(&mut out)?;
-        Ok(out)
-    }
 }

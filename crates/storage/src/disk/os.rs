@@ -11,6 +11,9 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use super::{DirEntry, DirLock, Disk, DiskFile, Metadata, OpenMode};
 
+#[cfg(target_os = "linux")]
+mod linux;
+
 /// The file system of this machine.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct OsDisk;
@@ -143,6 +146,21 @@ impl DiskFile for OsFile {
                 other => return other,
             }
         }
+    }
+
+    #[cfg(target_os = "linux")]
+    fn pread_cached(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+        linux::pread_with(&self.0, buffer, position, libc::RWF_NOWAIT)
+    }
+
+    #[cfg(target_os = "linux")]
+    fn is_cached(&self, position: u64, len: u64) -> io::Result<bool> {
+        linux::is_cached(&self.0, position, len)
+    }
+
+    #[cfg(target_os = "linux")]
+    fn pread_once(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+        linux::pread_with(&self.0, buffer, position, libc::RWF_DONTCACHE)
     }
 
     fn pwrite_all(&self, bytes: &[u8], position: u64) -> io::Result<()> {

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, RwLock, RwLockReadGuard};
+use std::sync::{Arc, RwLock, RwLockReadGuard, TryLockError};
 
 use crate::disk::{Disk, DiskFile, OpenMode, read_full};
 use crate::error::CorruptFile;
@@ -68,6 +68,19 @@ impl<const N: usize> Entries<N> {
         let mut inner = self.write();
         self.load(&mut inner)?;
         Ok(f(inner.entries.as_deref().unwrap_or_default()))
+    }
+
+    /// As [`Entries::with`]; [`io::ErrorKind::WouldBlock`] when they are not in memory or are being read.
+    pub(super) fn with_cached<R>(&self, f: impl FnOnce(&[[u8; N]]) -> R) -> io::Result<R> {
+        let inner = match self.inner.try_read() {
+            Ok(inner) => inner,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return Err(io::ErrorKind::WouldBlock.into()),
+        };
+        match &inner.entries {
+            Some(entries) => Ok(f(entries)),
+            None => Err(io::ErrorKind::WouldBlock.into()),
+        }
     }
 
     fn load(&self, inner: &mut Inner<N>) -> io::Result<()> {

@@ -39,23 +39,37 @@ impl OffsetIndex {
 
     /// The largest entry whose offset is not above `offset`, or the start of the segment.
     pub(crate) fn lookup(&self, offset: i64) -> io::Result<OffsetPosition> {
-        let relative = offset - self.base_offset;
-        self.entries.with(|entries| {
-            let above = entries.partition_point(|entry| i64::from(int32(entry, 0)) <= relative);
-            match above.checked_sub(1).and_then(|slot| entries.get(slot)) {
-                Some(entry) => self.parse(entry),
-                None => OffsetPosition { offset: self.base_offset, position: 0 },
-            }
-        })
+        self.entries.with(|entries| self.find(entries, offset))
     }
 
-    /// The first entry whose position is at or behind `position + size`: offsets of a slice are below it.
-    pub(crate) fn fetch_upper_bound_offset(&self, position: u32, size: usize) -> io::Result<Option<i64>> {
+    /// As [`OffsetIndex::lookup`]; [`io::ErrorKind::WouldBlock`] when the entries are not in memory.
+    pub(crate) fn lookup_cached(&self, offset: i64) -> io::Result<OffsetPosition> {
+        self.entries.with_cached(|entries| self.find(entries, offset))
+    }
+
+    fn find(&self, entries: &[[u8; ENTRY]], offset: i64) -> OffsetPosition {
+        let relative = offset - self.base_offset;
+        let above = entries.partition_point(|entry| i64::from(int32(entry, 0)) <= relative);
+        match above.checked_sub(1).and_then(|slot| entries.get(slot)) {
+            Some(entry) => self.parse(entry),
+            None => OffsetPosition { offset: self.base_offset, position: 0 },
+        }
+    }
+
+    /// The first entry whose position is at or behind `position + size`: offsets of a slice are below it. With
+    /// `only_cached`, [`io::ErrorKind::WouldBlock`] when the entries are not in memory.
+    pub(crate) fn fetch_upper_bound_offset(
+        &self,
+        position: u32,
+        size: usize,
+        only_cached: bool,
+    ) -> io::Result<Option<i64>> {
         let end = u64::from(position) + size as u64;
-        self.entries.with(|entries| {
+        let find = |entries: &[[u8; ENTRY]]| {
             let slot = entries.partition_point(|entry| u64::from(int32(entry, 4) as u32) < end);
             entries.get(slot).map(|entry| self.parse(entry).offset)
-        })
+        };
+        if only_cached { self.entries.with_cached(find) } else { self.entries.with(find) }
     }
 
     pub(crate) fn append(&self, offset: i64, position: u32) -> io::Result<()> {

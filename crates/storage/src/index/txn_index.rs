@@ -2,7 +2,7 @@
 
 use std::io;
 use std::path::PathBuf;
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, RwLock, TryLockError};
 
 use super::entries::{index_len, int32, int64};
 use crate::disk::{Disk, DiskFile, OpenMode, read_full};
@@ -77,6 +77,18 @@ impl TransactionIndex {
         Ok(f(self.load(&mut inner)?))
     }
 
+    fn with_cached<R>(&self, f: impl FnOnce(&[AbortedTxn]) -> R) -> io::Result<R> {
+        let inner = match self.inner.try_read() {
+            Ok(inner) => inner,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return Err(io::ErrorKind::WouldBlock.into()),
+        };
+        match &inner.loaded {
+            Some(entries) => Ok(f(entries)),
+            None => Err(io::ErrorKind::WouldBlock.into()),
+        }
+    }
+
     fn load<'i>(&self, inner: &'i mut Inner) -> io::Result<&'i mut Vec<AbortedTxn>> {
         if inner.loaded.is_none() {
             let mut entries = Vec::new();
@@ -143,14 +155,16 @@ impl TransactionIndex {
     }
 
     /// Adds to `out` the aborted transactions that reach into `fetch_offset..upper_bound_offset`. Returns whether no
-    /// later segment can hold another one.
+    /// later segment can hold another one. With `only_cached`, [`io::ErrorKind::WouldBlock`] when the entries are not in
+    /// memory.
     pub(crate) fn collect(
         &self,
         fetch_offset: i64,
         upper_bound_offset: i64,
+        only_cached: bool,
         out: &mut Vec<AbortedTxn>,
     ) -> io::Result<bool> {
-        self.with(|entries| {
+        let collect = |entries: &[AbortedTxn]| {
             for txn in entries {
                 if txn.last_offset >= fetch_offset && txn.first_offset < upper_bound_offset {
                     out.push(*txn);
@@ -160,7 +174,8 @@ impl TransactionIndex {
                 }
             }
             false
-        })
+        };
+        if only_cached { self.with_cached(collect) } else { self.with(collect) }
     }
 
     /// Whether every entry can belong to a segment that starts at `base_offset`.

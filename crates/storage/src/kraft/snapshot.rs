@@ -99,7 +99,7 @@ impl SnapshotFiles {
         }
         let file = self.disk.open(&path, OpenMode::Read)?;
         let len = file.len()? as usize;
-        Ok(Some(FetchSlice { file, position: 0, len }))
+        Ok(Some(FetchSlice::new(file, 0, len)))
     }
 
     /// Reads a complete snapshot of at most `max_bytes`; none when it is not there.

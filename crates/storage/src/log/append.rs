@@ -269,7 +269,7 @@ impl Log {
             size: records.len(),
             now_ms: options.now_ms,
         };
-        let write_error = |error| self.storage_error("Error while appending records", error);
+        let write_error = |error| self.read_error("Error while appending records", error);
         let mut segment = self.active_segment();
         let rolled = segment.should_roll(&config, &params).map_err(write_error)?;
         if rolled {

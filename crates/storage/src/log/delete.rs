@@ -80,7 +80,7 @@ impl Log {
         now_ms: i64,
         mut matches: impl FnMut(&Log, &Segment, Option<&Arc<Segment>>) -> io::Result<bool>,
     ) -> Result<usize, LogError> {
-        let error = |error| self.storage_error("Error while deleting segments", error);
+        let error = |error| self.read_error("Error while deleting segments", error);
         let _structure = self.structure();
         let mut writer = self.writer();
         let segments = self.segments.load_full();

@@ -45,7 +45,7 @@ impl Log {
     pub fn max_timestamp_offset(&self) -> Result<Option<TimestampAndOffset>, LogError> {
         self.check_open()?;
         let segments = self.segments.load();
-        let error = |error| self.storage_error("Error while fetching offset by timestamp", error);
+        let error = |error| self.read_error("Error while fetching offset by timestamp", error);
         let mut best = None;
         for segment in segments.iter() {
             let timestamp = segment.max_timestamp_so_far().map_err(error)?.timestamp;
@@ -67,7 +67,7 @@ impl Log {
     pub fn offset_for_timestamp(&self, timestamp: i64) -> Result<Option<TimestampAndOffset>, LogError> {
         self.check_open()?;
         let segments = self.segments.load();
-        let error = |error| self.storage_error("Error while fetching offset by timestamp", error);
+        let error = |error| self.read_error("Error while fetching offset by timestamp", error);
         let log_start_offset = self.log_start_offset();
         // What is deleted but still in files is passed over.
         let first =

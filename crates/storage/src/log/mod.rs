@@ -43,7 +43,7 @@ use crate::checkpoint::LeaderEpochCache;
 use crate::config::LogConfig;
 use crate::dirs::DirState;
 use crate::disk::Disk;
-use crate::error::{LogError, is_no_space};
+use crate::error::{CorruptFile, LogError, is_no_space};
 use crate::mutation::{self, Mutation};
 use crate::producer_state::Producers;
 use crate::segment::Segment;
@@ -286,6 +286,17 @@ impl Log {
             return Err(LogError::Closed { partition: self.partition.clone() });
         }
         Ok(())
+    }
+
+    /// As [`Log::storage_error`], for what reads batches and indexes: damaged content is reported, once for each place,
+    /// and fails nothing but what met it.
+    pub(crate) fn read_error(&self, operation: &'static str, source: io::Error) -> LogError {
+        if source.kind() != io::ErrorKind::InvalidData {
+            return self.storage_error(operation, source);
+        }
+        let source = CorruptFile::from_io(source, &self.dir());
+        self.dir_state.report_damage(&self.partition, &source);
+        LogError::Damaged { operation, partition: self.partition.clone(), source }
     }
 
     /// Turns an error of the disk into one of the log. Unless the disk is only full, the directory goes offline.

@@ -171,14 +171,23 @@ impl Log {
             for index in from..segments.len() {
                 let (before, rest) = segments.split_at(index);
                 let cut = loader.recover_segment(&rest[0], before, &mut epochs)?;
-                // The end of a closed segment can be lost while the next segment is there. Compaction leaves gaps too,
-                // and those stay.
-                let gap = !config.cleanup_policy.compact
-                    && match segments.get(index + 1) {
-                        Some(next) => segments[index].read_next_offset()? != next.base_offset(),
-                        None => false,
-                    };
-                if (cut > 0 || gap) && !mutation::on(Mutation::LaterSegmentsKept) {
+                // A segment may end before the next begins: compaction took its last batches, perhaps long ago, or a
+                // power cut took the end of a closed segment that was not durable. Nothing in the files tells the two
+                // apart, and what is behind the gap is good: it stays, as in Kafka (docs/decisions/0007).
+                if cut == 0
+                    && !config.cleanup_policy.compact
+                    && let Some(next) = segments.get(index + 1)
+                    && let end = segments[index].read_next_offset()?
+                    && end != next.base_offset()
+                {
+                    tracing::warn!(
+                        %partition,
+                        from = end,
+                        to = next.base_offset(),
+                        "no records between two segments: they were compacted away, or lost before they were durable"
+                    );
+                }
+                if cut > 0 && !mutation::on(Mutation::LaterSegmentsKept) {
                     let rest = &segments[index..];
                     tracing::warn!(
                         %partition,

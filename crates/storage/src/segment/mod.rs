@@ -18,6 +18,7 @@ use crate::error::{CorruptFile, is_no_space};
 use crate::index::{OffsetIndex, TimeIndex, TimestampOffset, TransactionIndex};
 use crate::log::Incoming;
 use crate::mutation::{self, Mutation};
+use crate::reading::{CachedReads, Origin};
 use names::{CLEANED_SUFFIX, INDEX_SUFFIX, LOG_SUFFIX, TIME_INDEX_SUFFIX, TXN_INDEX_SUFFIX};
 use scan::{HEADER_CHUNK, Scan, ScanError};
 
@@ -25,6 +26,8 @@ use scan::{HEADER_CHUNK, Scan, ScanError};
 #[derive(Debug)]
 pub struct Segment {
     base_offset: i64,
+    /// Tells its bytes from those of any other segment, and from what was there before they were truncated.
+    id: AtomicU64,
     dir: PathBuf,
     /// What its files have behind their usual names: nothing, or the mark of a segment that is being written.
     mark: &'static str,
@@ -90,6 +93,11 @@ fn random_below(bound: i64, seed: i64) -> i64 {
     ((z ^ (z >> 31)) % bound as u64) as i64
 }
 
+fn next_id() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
 impl Segment {
     /// Opens the segment's files, making the `.log` when it is not there.
     pub(crate) fn open(
@@ -144,6 +152,7 @@ impl Segment {
         let jitter = config.segment_jitter_ms.min(config.segment_ms);
         Ok(Segment {
             base_offset,
+            id: AtomicU64::new(next_id()),
             dir: dir.to_path_buf(),
             mark,
             log,
@@ -301,8 +310,21 @@ impl Segment {
 
     /// The first batch at or behind `offset`; none when the segment has none.
     pub(crate) fn translate_offset(&self, offset: i64) -> io::Result<Option<BatchPosition>> {
-        let from = self.offset_index.lookup(offset)?;
-        let mut scan = Scan::new(&*self.log, u64::from(from.position), self.size(), HEADER_CHUNK);
+        self.translate_offset_with(offset, None)
+    }
+
+    /// As [`Segment::translate_offset`]. With `cached`, [`io::ErrorKind::WouldBlock`] when what it takes is not in memory.
+    pub(crate) fn translate_offset_with(
+        &self,
+        offset: i64,
+        cached: Option<CachedReads<'_>>,
+    ) -> io::Result<Option<BatchPosition>> {
+        let from = match cached {
+            Some(_) => self.offset_index.lookup_cached(offset)?,
+            None => self.offset_index.lookup(offset)?,
+        };
+        let position = u64::from(from.position);
+        let mut scan = Scan::new(&*self.log, position, self.size(), HEADER_CHUNK).cached(cached);
         while let Some((position, header)) = scan.next_header().map_err(|error| self.scan_error(error))? {
             if header.last_offset() >= offset {
                 return Ok(Some(BatchPosition { position, size: header.size }));
@@ -311,9 +333,14 @@ impl Segment {
         Ok(None)
     }
 
+    /// What reads of its bytes that are in memory are called; it changes when bytes are truncated.
+    pub(crate) fn id(&self) -> u64 {
+        self.id.load(Ordering::Acquire)
+    }
+
     /// A range of the file.
-    pub(crate) fn slice(&self, position: u64, len: usize) -> FetchSlice {
-        FetchSlice { file: Arc::clone(&self.log), position, len }
+    pub(crate) fn slice(&self, position: u64, len: usize, origin: Origin) -> FetchSlice {
+        FetchSlice::of_segment(Arc::clone(&self.log), position, len, origin)
     }
 
     pub(crate) fn scan_error(&self, error: ScanError) -> io::Error {
@@ -445,6 +472,7 @@ impl Segment {
             Some(at) => {
                 let removed = self.size() - at.position;
                 self.log.truncate(at.position)?;
+                self.id.store(next_id(), Ordering::Release);
                 self.size.store(at.position, Ordering::Release);
                 // If the cut were lost and later records were not, what was cut off would follow them.
                 if !mutation::on(Mutation::TruncationNotSynced) {

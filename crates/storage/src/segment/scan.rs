@@ -7,6 +7,7 @@ use ottla_protocol::records::{Batch, BatchHeader, RecordsError, layout};
 
 use crate::disk::{DiskFile, read_full};
 use crate::error::CorruptFile;
+use crate::reading::CachedReads;
 
 /// Bytes read at once where only headers are wanted: two index intervals.
 pub(crate) const HEADER_CHUNK: usize = 8 * 1024;
@@ -48,11 +49,18 @@ pub(crate) struct Scan<'f> {
     buffer: Vec<u8>,
     buffer_start: u64,
     chunk: usize,
+    /// Only what is in memory is read.
+    cached: Option<CachedReads<'f>>,
 }
 
 impl<'f> Scan<'f> {
     pub(crate) fn new(file: &'f dyn DiskFile, position: u64, end: u64, chunk: usize) -> Self {
-        Scan { file, position, end, buffer: Vec::new(), buffer_start: position, chunk }
+        Scan { file, position, end, buffer: Vec::new(), buffer_start: position, chunk, cached: None }
+    }
+
+    /// Lets the walk end with [`io::ErrorKind::WouldBlock`] where it would wait for the device.
+    pub(crate) fn cached(self, reads: Option<CachedReads<'f>>) -> Self {
+        Scan { cached: reads, ..self }
     }
 
     /// The bytes from `position` on, `wanted` of them or fewer at the end of the file.
@@ -62,7 +70,10 @@ impl<'f> Scan<'f> {
             let left = self.end.saturating_sub(position);
             let size = (wanted.max(self.chunk) as u64).min(left) as usize;
             self.buffer.resize(size, 0);
-            let read = read_full(self.file, &mut self.buffer, position)?;
+            let read = match &self.cached {
+                None => read_full(self.file, &mut self.buffer, position)?,
+                Some(reads) => reads.read(self.file, &mut self.buffer, position, wanted)?,
+            };
             self.buffer.truncate(read);
             self.buffer_start = position;
         }

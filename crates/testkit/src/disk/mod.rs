@@ -462,6 +462,25 @@ impl SimDisk {
         Ok(len)
     }
 
+    /// As [`SimDisk::read`], of what is in memory: by chance all of it, the start of it, or nothing, which is none.
+    ///
+    /// # Errors
+    /// [`SimError`].
+    pub fn read_cached(&mut self, handle: Handle, buffer: &mut [u8], position: u64) -> Result<Option<usize>> {
+        let len = match self.rng.below(4) {
+            0 => return Ok(None),
+            1 => self.rng.index(buffer.len().max(1)) + 1,
+            _ => buffer.len(),
+        };
+        let len = len.min(buffer.len());
+        self.read(handle, &mut buffer[..len], position).map(Some)
+    }
+
+    /// Whether a range is in memory, by chance.
+    pub fn is_cached(&mut self) -> bool {
+        self.rng.chance(1, 2)
+    }
+
     /// Writes all of `bytes`. After an error a part of them may be written.
     ///
     /// # Errors

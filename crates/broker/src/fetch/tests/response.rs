@@ -15,10 +15,10 @@ use ottla_replication::fetch_session::PartitionKey;
 use ottla_storage::disk::{Disk, DiskFile, FetchSlice, OpenMode, OsDisk};
 use ottla_storage::log::AbortedTransaction;
 
-use super::{FetchHead, PartitionData, encode};
+use super::super::{FetchHead, PartitionData, Records, encode};
 
 fn slice(file: &Arc<dyn DiskFile>, position: u64, len: usize) -> FetchSlice {
-    FetchSlice { file: Arc::clone(file), position, len }
+    FetchSlice::new(Arc::clone(file), position, len)
 }
 
 /// The bytes that would go over the wire.
@@ -55,7 +55,13 @@ fn the_response_is_what_the_generated_encoder_writes() {
                 last_stable_offset: 6,
                 log_start_offset: 1,
                 aborted,
-                records: records.map(|(p, n)| slice(&file, p, n)),
+                records: match records {
+                    None => Records::None,
+                    Some((p, n)) if n < 64 * 1024 => {
+                        Records::Bytes(slice(&file, p, n).to_vec().expect("read").into())
+                    }
+                    Some((p, n)) => Records::File(slice(&file, p, n)),
+                },
                 ..Default::default()
             };
         let aborted = vec![AbortedTransaction { producer_id: 3, first_offset: 4 }];

@@ -1,0 +1,4 @@
+//! Fetch below its handler.
+
+mod cold;
+mod response;

@@ -1,5 +1,6 @@
 //! One folder or file per tool.
 
+mod acls;
 mod broker_api_versions;
 mod cluster;
 mod configs;
@@ -28,6 +29,7 @@ use crate::error::{ToolError, ToolResult};
 type Main = fn(&[String]) -> ToolResult;
 
 const TOOLS: &[(&str, Main)] = &[
+    ("kafka-acls", acls::main),
     ("kafka-broker-api-versions", broker_api_versions::main),
     ("kafka-cluster", cluster::main),
     ("kafka-configs", configs::main),

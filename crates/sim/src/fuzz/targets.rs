@@ -1,4 +1,4 @@
-//! One target per file format.
+//! Every target, and those of the file formats.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -19,6 +19,7 @@ use ottla_storage::log::{AppendOptions, FetchIsolation, Log, LogOptions};
 use ottla_storage::producer_state::{AppendOrigin, parse_snapshot, render_snapshot};
 use ottla_storage::{LogConfig, TopicPartition};
 
+use super::wire;
 use crate::fs::SimFs;
 
 const NOW_MS: i64 = 1_700_000_000_000;
@@ -27,18 +28,18 @@ const DIR: &str = "/d/t-0";
 /// Decompressed bytes of one batch.
 const BUDGET: usize = 1 << 20;
 
-/// A file format.
+/// A file format, or a family of messages.
 #[derive(Debug, Clone, Copy)]
 pub struct Target {
     /// Its name on the command line.
     pub name: &'static str,
-    /// Reads the bytes as such a file; panics when something is wrong.
+    /// Reads the bytes as such; panics when something is wrong.
     pub run: fn(&[u8]),
-    /// Good files to begin with.
+    /// Good inputs to begin with.
     pub seeds: fn() -> Vec<Vec<u8>>,
 }
 
-/// Every format.
+/// All of them.
 pub const TARGETS: &[Target] = &[
     Target { name: "segment", run: segment, seeds: || log_files(".log") },
     Target { name: "offset_index", run: offset_index, seeds: || log_files(".index") },
@@ -51,6 +52,10 @@ pub const TARGETS: &[Target] = &[
     Target { name: "meta_properties", run: meta_properties, seeds: meta_properties_seeds },
     Target { name: "partition_metadata", run: partition_metadata, seeds: partition_metadata_seeds },
     Target { name: "kraft_snapshot", run: kraft_snapshot, seeds: || log_files(".log") },
+    Target { name: "requests", run: wire::requests, seeds: wire::request_seeds },
+    Target { name: "responses", run: wire::responses, seeds: wire::response_seeds },
+    Target { name: "records", run: wire::records, seeds: wire::record_seeds },
+    Target { name: "batches", run: wire::batches, seeds: wire::batch_seeds },
 ];
 
 fn config() -> LogConfig {

@@ -5,6 +5,7 @@
 //! needs nothing but a stable compiler.
 
 pub mod driver;
+mod memory;
 mod targets;
 mod wire;
 

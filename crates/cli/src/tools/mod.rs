@@ -2,6 +2,7 @@
 
 mod acls;
 mod broker_api_versions;
+mod check;
 mod cluster;
 mod configs;
 mod console_consumer;
@@ -50,6 +51,7 @@ const TOOLS: &[(&str, Main)] = &[
     ("kafka-storage", storage_main),
     ("kafka-topics", topics::main),
     ("kafka-transactions", transactions::main),
+    ("storage", check::main),
 ];
 
 fn storage_main(args: &[String]) -> ToolResult {

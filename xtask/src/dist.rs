@@ -7,6 +7,7 @@ use std::process::Command;
 
 /// The names that Kafka's own `bin` folder has for what is here.
 const NAMES: &[&str] = &[
+    "kafka-acls",
     "kafka-broker-api-versions",
     "kafka-cluster",
     "kafka-configs",

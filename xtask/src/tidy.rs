@@ -25,7 +25,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("cli", &["protocol", "client", "storage", "metadata", "raft", "net"]),
     ("ottla", &["broker", "cli", "metadata"]),
     ("bench", &["protocol"]),
-    ("sim", &["protocol", "storage", "testkit"]),
+    ("sim", &["protocol", "storage", "testkit", "metadata", "coordinator"]),
 ];
 
 /// Crates that are machines: no I/O, no clock, no randomness, no unsafe.

@@ -15,6 +15,7 @@ ottla: Apache Kafka in one binary
   ottla server FILE [--override KEY=VALUE]  run the node that a server.properties describes
   ottla kafka-topics ...                    any Kafka tool, with Kafka's options (kafka-topics, kafka-configs,
                                             kafka-console-producer, kafka-storage, ...)
+  ottla storage check DIR...                what is wrong in the data directories of a stopped node; changes nothing
   ottla help                                this text
   ottla version
 ";

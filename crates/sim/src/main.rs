@@ -17,6 +17,10 @@ const TWICE_EVERY: u64 = 16;
 /// Failures that are shown.
 const MAX_SHOWN: usize = 20;
 
+/// Executions of a fuzz target are short and allocate much.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const USAGE: &str =
     "usage: cargo xtask sim storage [--seeds N] [--seed S] [--mutation NAME] [--mutations] [--json]
 

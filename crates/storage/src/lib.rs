@@ -11,6 +11,7 @@
 //! - [`validation`]: what is checked of a batch before the append lock.
 //! - [`producer_state`]: idempotent and transactional producers of a log.
 //! - [`kraft`]: `quorum-state` and metadata snapshots, as bytes and names; `__cluster_metadata-0` itself is a [`log::Log`].
+//! - [`examine`]: what is wrong in data directories, found without changing them.
 //! - [`error::LogError`]: everything that can go wrong, with Kafka's error code and text.
 //!
 //! # Use
@@ -39,6 +40,7 @@ pub mod config;
 pub mod dirs;
 pub mod disk;
 pub mod error;
+pub mod examine;
 pub mod index;
 pub mod kraft;
 pub mod log;

@@ -1,6 +1,8 @@
 //! One folder or file per tool.
 
+mod acls;
 mod broker_api_versions;
+mod check;
 mod cluster;
 mod configs;
 mod console_consumer;
@@ -28,6 +30,7 @@ use crate::error::{ToolError, ToolResult};
 type Main = fn(&[String]) -> ToolResult;
 
 const TOOLS: &[(&str, Main)] = &[
+    ("kafka-acls", acls::main),
     ("kafka-broker-api-versions", broker_api_versions::main),
     ("kafka-cluster", cluster::main),
     ("kafka-configs", configs::main),
@@ -48,6 +51,7 @@ const TOOLS: &[(&str, Main)] = &[
     ("kafka-storage", storage_main),
     ("kafka-topics", topics::main),
     ("kafka-transactions", transactions::main),
+    ("storage", check::main),
 ];
 
 fn storage_main(args: &[String]) -> ToolResult {

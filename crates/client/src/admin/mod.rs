@@ -1,5 +1,6 @@
 //! The admin client: typed calls for what tools need, on top of [`Client::call`].
 
+mod acls;
 mod configs;
 mod offsets;
 mod quotas;
@@ -8,9 +9,12 @@ mod topics;
 use ottla_protocol::ErrorCode;
 use ottla_protocol::messages::{DescribeClusterRequest, DescribeClusterResponse};
 
+pub use acls::{AclBinding, AclFilter};
 pub use configs::{ConfigResourceKind, ConfigSource};
 pub use offsets::{ListedOffset, OffsetSpec};
 pub use topics::{TopicDescription, TopicPartitionDescription};
+
+use topics::no_answer;
 
 use crate::{Client, ClientConfig, ClientError, Request, Target};
 

@@ -1,11 +1,13 @@
-//! Any bytes in the place of each file that storage reads: an error that names the file, or something sound; never a
-//! panic, and never more memory than the file is long.
+//! Any bytes in the place of each file that storage reads, and of each family of messages: an error (which names the
+//! file), or something sound; never a panic, and never more memory than a small multiple of the input.
 //!
 //! The targets are plain functions. `fuzz/fuzz_targets` hands them to libFuzzer; [`driver`] mutates good files and
 //! needs nothing but a stable compiler.
 
 pub mod driver;
+mod memory;
 mod targets;
+mod wire;
 
 pub use targets::{TARGETS, Target};
 

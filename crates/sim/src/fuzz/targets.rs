@@ -1,4 +1,4 @@
-//! One target per file format.
+//! Every target, and those of the file formats.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,13 +13,14 @@ use ottla_storage::dirs::{
     DirState, LogDirs, LogDirsOptions, META_PROPERTIES_FILE, MetaProperties, PARTITION_METADATA_FILE,
     PartitionMetadata,
 };
-use ottla_storage::disk::{Disk, OpenMode};
+use ottla_storage::disk::Disk;
 use ottla_storage::kraft::{QUORUM_STATE_FILE, QuorumState, SnapshotFiles, SnapshotId};
 use ottla_storage::log::{AppendOptions, FetchIsolation, Log, LogOptions};
 use ottla_storage::producer_state::{AppendOrigin, parse_snapshot, render_snapshot};
 use ottla_storage::{LogConfig, TopicPartition};
 
-use crate::fs::SimFs;
+use super::memory::MemoryDisk;
+use super::wire;
 
 const NOW_MS: i64 = 1_700_000_000_000;
 const ROOT: &str = "/d";
@@ -27,18 +28,18 @@ const DIR: &str = "/d/t-0";
 /// Decompressed bytes of one batch.
 const BUDGET: usize = 1 << 20;
 
-/// A file format.
+/// A file format, or a family of messages.
 #[derive(Debug, Clone, Copy)]
 pub struct Target {
     /// Its name on the command line.
     pub name: &'static str,
-    /// Reads the bytes as such a file; panics when something is wrong.
+    /// Reads the bytes as such; panics when something is wrong.
     pub run: fn(&[u8]),
-    /// Good files to begin with.
+    /// Good inputs to begin with.
     pub seeds: fn() -> Vec<Vec<u8>>,
 }
 
-/// Every format.
+/// All of them.
 pub const TARGETS: &[Target] = &[
     Target { name: "segment", run: segment, seeds: || log_files(".log") },
     Target { name: "offset_index", run: offset_index, seeds: || log_files(".index") },
@@ -51,6 +52,10 @@ pub const TARGETS: &[Target] = &[
     Target { name: "meta_properties", run: meta_properties, seeds: meta_properties_seeds },
     Target { name: "partition_metadata", run: partition_metadata, seeds: partition_metadata_seeds },
     Target { name: "kraft_snapshot", run: kraft_snapshot, seeds: || log_files(".log") },
+    Target { name: "requests", run: wire::requests, seeds: wire::request_seeds },
+    Target { name: "responses", run: wire::responses, seeds: wire::response_seeds },
+    Target { name: "records", run: wire::records, seeds: wire::record_seeds },
+    Target { name: "batches", run: wire::batches, seeds: wire::batch_seeds },
 ];
 
 fn config() -> LogConfig {
@@ -63,13 +68,7 @@ fn config() -> LogConfig {
     }
 }
 
-fn put(fs: &SimFs, path: &Path, bytes: &[u8]) {
-    let file = fs.open(path, OpenMode::ReadWrite).expect("an empty disk");
-    file.truncate(0).expect("an empty disk");
-    file.pwrite_all(bytes, 0).expect("an empty disk");
-}
-
-fn open(fs: &SimFs, clean: bool) -> Result<Arc<Log>, ottla_storage::LogError> {
+fn open(fs: &MemoryDisk, clean: bool) -> Result<Arc<Log>, ottla_storage::LogError> {
     let disk: Arc<dyn Disk> = Arc::new(fs.clone());
     let state = Arc::new(DirState::new(PathBuf::from(ROOT)));
     let options = LogOptions {
@@ -101,8 +100,8 @@ fn append(log: &Log, bytes: Vec<u8>, origin: AppendOrigin, epoch: i32) {
 }
 
 /// A disk with a small log of plain, idempotent and transactional records and of two epochs, closed in order.
-fn small_log() -> SimFs {
-    let fs = SimFs::new(1);
+fn small_log() -> MemoryDisk {
+    let fs = MemoryDisk::default();
     fs.create_dir_all(Path::new(DIR)).expect("an empty disk");
     let log = open(&fs, true).expect("opens");
     append(&log, batch((-1, -1, -1), false, 3), AppendOrigin::Client, 0);
@@ -116,34 +115,28 @@ fn small_log() -> SimFs {
 
 fn log_files(suffix: &str) -> Vec<Vec<u8>> {
     let fs = small_log();
-    let disk = fs.disk();
-    let files = disk.files(Path::new(DIR));
-    files
-        .iter()
-        .filter(|(path, _)| path.to_string_lossy().ends_with(suffix))
-        .map(|(_, bytes)| bytes.to_vec())
-        .collect()
+    let files = fs.files(Path::new(DIR)).into_iter();
+    files.filter(|(name, _)| name.ends_with(suffix)).map(|(_, bytes)| bytes).collect()
 }
 
 thread_local! {
     /// The files of the small log, made once.
     static SMALL: Vec<(PathBuf, Vec<u8>)> = {
-        let fs = small_log();
-        let disk = fs.disk();
-        disk.files(Path::new(DIR)).into_iter().map(|(path, bytes)| (path, bytes.to_vec())).collect()
+        let files = small_log().files(Path::new(DIR)).into_iter();
+        files.map(|(name, bytes)| (Path::new(DIR).join(name), bytes)).collect()
     };
 }
 
 /// A disk with the small log, one file of which is replaced.
-fn small_log_with(name: &str, bytes: &[u8]) -> SimFs {
-    let fs = SimFs::new(1);
+fn small_log_with(name: &str, bytes: &[u8]) -> MemoryDisk {
+    let fs = MemoryDisk::default();
     fs.create_dir_all(Path::new(DIR)).expect("an empty disk");
     SMALL.with(|files| {
         for (path, content) in files {
-            put(&fs, path, content);
+            fs.put(path, content);
         }
     });
-    put(&fs, &Path::new(DIR).join(name), bytes);
+    fs.put(&Path::new(DIR).join(name), bytes);
     fs
 }
 
@@ -195,9 +188,9 @@ fn segment(bytes: &[u8]) {
     let name = "00000000000000000000.log";
     if coin(bytes, 1) {
         // After a kill everything is scanned, and what is good is kept.
-        let fs = SimFs::new(1);
+        let fs = MemoryDisk::default();
         fs.create_dir_all(Path::new(DIR)).expect("an empty disk");
-        put(&fs, &Path::new(DIR).join(name), bytes);
+        fs.put(&Path::new(DIR).join(name), bytes);
         let log = open(&fs, false).expect("a scan cuts what is bad");
         use_log(&log);
         return;
@@ -257,7 +250,7 @@ fn offset_checkpoint(bytes: &[u8]) {
         assert_eq!(parse_offsets(render_offsets(&offsets).as_bytes()).as_ref(), Ok(&offsets));
     }
     let fs = small_log_with(LEADER_EPOCH_CHECKPOINT, b"0\n0\n");
-    put(&fs, &Path::new(ROOT).join(RECOVERY_POINT_CHECKPOINT), bytes);
+    fs.put(&Path::new(ROOT).join(RECOVERY_POINT_CHECKPOINT), bytes);
     let options = LogDirsOptions {
         recovery_threads_per_data_dir: 0,
         topic_configs: Arc::new(|_| config()),
@@ -282,9 +275,9 @@ fn small_file<T>(
     bytes: &[u8],
     read: impl FnOnce(&dyn Disk, &Path) -> io::Result<Option<T>>,
 ) -> Option<T> {
-    let fs = SimFs::new(1);
+    let fs = MemoryDisk::default();
     fs.create_dir_all(Path::new(ROOT)).expect("an empty disk");
-    put(&fs, &Path::new(ROOT).join(name), bytes);
+    fs.put(&Path::new(ROOT).join(name), bytes);
     match read(&fs, Path::new(ROOT)) {
         Ok(found) => found,
         Err(error) => {
@@ -328,10 +321,10 @@ fn partition_metadata_seeds() -> Vec<Vec<u8>> {
 }
 
 fn kraft_snapshot(bytes: &[u8]) {
-    let fs = SimFs::new(1);
+    let fs = MemoryDisk::default();
     fs.create_dir_all(Path::new(ROOT)).expect("an empty disk");
     let id = SnapshotId { end_offset: 9, epoch: 1 };
-    put(&fs, &Path::new(ROOT).join(id.file_name()), bytes);
+    fs.put(&Path::new(ROOT).join(id.file_name()), bytes);
     let files = SnapshotFiles::new(Arc::new(fs), Path::new(ROOT));
     assert_eq!(files.list().expect("lists"), [id]);
     let read = files.read(id, 1 << 20).expect("reads").unwrap_or_default();

@@ -25,7 +25,7 @@ pub struct AbortedTxn {
 }
 
 impl AbortedTxn {
-    fn parse(entry: &[u8; ENTRY]) -> Option<Self> {
+    pub(crate) fn parse(entry: &[u8; ENTRY]) -> Option<Self> {
         let version = (int32(entry, 0) >> 16) as i16;
         (version == VERSION).then(|| AbortedTxn {
             producer_id: int64(entry, 2),

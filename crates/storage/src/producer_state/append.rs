@@ -175,7 +175,8 @@ impl ProducerAppend {
             BatchMetadata {
                 last_sequence: header.last_sequence(),
                 last_offset,
-                offset_delta: (last_offset - first) as i32,
+                // Nothing has checked the offsets of a batch that is read back: they may wrap.
+                offset_delta: last_offset.wrapping_sub(first) as i32,
                 timestamp: header.max_timestamp,
             },
         );

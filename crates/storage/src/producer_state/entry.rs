@@ -26,7 +26,7 @@ impl BatchMetadata {
 
     /// Offset of its first record.
     pub fn first_offset(&self) -> i64 {
-        self.last_offset - i64::from(self.offset_delta)
+        self.last_offset.wrapping_sub(i64::from(self.offset_delta))
     }
 }
 

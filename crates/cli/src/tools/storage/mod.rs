@@ -14,7 +14,7 @@ use arguments::{Command, parse};
 
 /// What went wrong, in words for the user.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Failure(String);
+pub(super) struct Failure(String);
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -81,7 +81,7 @@ fn random_uuid() -> Uuid {
 }
 
 /// Reads a `server.properties`.
-fn load_config(path: &str) -> Result<StaticConfig, Failure> {
+pub(super) fn load_config(path: &str) -> Result<StaticConfig, Failure> {
     let text = std::fs::read(path)
         .map_err(|e| Failure(format!("Unable to read the configuration file {path}: {e}")))?;
     let mut raw = RawConfig::new();

@@ -312,8 +312,9 @@ impl Member {
     }
 }
 
-fn partitions_of(members: &[Member]) -> usize {
-    members.iter().flat_map(|m| &m.owned).map(|(_, p)| p.len()).sum()
+/// How many members have exactly one partition.
+fn with_their_own(members: &[Member]) -> usize {
+    members.iter().filter(|m| m.owned.iter().map(|(_, p)| p.len()).sum::<usize>() == 1).count()
 }
 
 fn consumer_members(
@@ -335,13 +336,17 @@ fn consumer_members(
         loop {
             let last = members.iter().map(|m| m.epoch).max();
             let even = members.iter().all(|m| Some(m.epoch) == last);
-            if even && partitions_of(&members) >= count {
+            if even && with_their_own(&members) == count {
                 return Ok(members);
             }
             if began.elapsed() > PATIENCE {
-                let owned = partitions_of(&members);
-                return Err(format!("{group} does not settle: {owned} partitions are owned"));
+                let own = with_their_own(&members);
+                return Err(format!(
+                    "{group} does not settle: {own} of {count} members have their partition"
+                ));
             }
+            // Assignments are computed at intervals: heartbeats in between change nothing.
+            std::thread::sleep(Duration::from_millis(100));
             for m in &mut members {
                 m.beat(&mut rpc, group)?;
             }

@@ -14,6 +14,7 @@ mod scenario;
 mod stats;
 mod system;
 
+use std::cell::RefCell;
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -134,6 +135,7 @@ fn start() -> Result<(), String> {
         nisshi: o.nisshi.clone(),
     };
     let all = measure(&o, &programs)?;
+    let failed = all.iter().filter(|m| m.notes.contains_key(System::Ottla.name())).count();
     let book = Book::of(all, &o.systems, o.rounds, o.quick);
     println!("{}", report::tables(&book));
     if let Some(path) = &o.json {
@@ -150,7 +152,10 @@ fn start() -> Result<(), String> {
         known.save(&kept)?;
         report::write(&known, docs)?;
     }
-    Ok(())
+    match failed {
+        0 => Ok(()),
+        _ => Err(format!("Ottla failed in {failed} scenarios: see the notes below their tables")),
+    }
 }
 
 /// Every scenario on every system, as often as there are rounds.
@@ -179,21 +184,32 @@ fn measure(o: &Options, programs: &Programs) -> Result<Vec<Measured>, String> {
                 if !machine::settle() && step == 1 {
                     eprintln!("    the page cache is not emptied between systems: that needs root");
                 }
-                let context = Context { system: *system, programs, base: o.base.clone(), quick: o.quick };
-                match (scenario.run)(&context) {
+                let context = Context {
+                    system: *system,
+                    programs,
+                    base: o.base.clone(),
+                    quick: o.quick,
+                    notes: RefCell::default(),
+                };
+                let done = (scenario.run)(&context);
+                let mut notes = context.notes.into_inner();
+                match done {
                     Ok(figures) => {
                         for figure in figures {
                             eprintln!("    {}: {:.3} {}", figure.name, figure.value, figure.unit);
                             measured.results.add(name, figure);
                         }
                     }
-                    // What a peer cannot do is no reason to stop; the table shows a gap and the reason.
-                    Err(error) if *system != System::Ottla => {
+                    // What one cannot do is no reason to stop; the table shows a gap and the reason.
+                    Err(error) => {
                         let error = error.lines().next().unwrap_or_default();
                         eprintln!("    failed: {error}");
-                        measured.notes.insert(name.to_owned(), format!("failed in round {round}: {error}"));
+                        notes.push(error.to_owned());
                     }
-                    Err(error) => return Err(format!("{}: {error}", scenario.name)),
+                }
+                if !notes.is_empty() {
+                    let notes = format!("failed in round {round}: {}", notes.join("; "));
+                    measured.notes.insert(name.to_owned(), notes);
                 }
             }
         }

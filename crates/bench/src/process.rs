@@ -83,6 +83,11 @@ pub fn peak_mb(pid: u32) -> f64 {
     field(&status, "VmHWM") as f64 / 1024.0
 }
 
+/// Descriptors that a process has.
+pub fn open_files(pid: u32) -> usize {
+    fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count)
+}
+
 /// System calls that process `pid` makes while `load` runs, counted by `perf` or, where there is none, by `strace`, which
 /// makes every call slower: nothing else is to be measured meanwhile. None where neither is there or allowed.
 pub fn system_calls<T>(

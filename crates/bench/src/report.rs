@@ -20,7 +20,7 @@ pub fn number(v: f64) -> String {
         a if a >= 1000.0 => format!("{v:.0}"),
         a if a >= 10.0 => format!("{v:.1}"),
         a if a >= 0.1 => format!("{v:.2}"),
-        a if a == 0.0 => "0".to_owned(),
+        0.0 => "0".to_owned(),
         _ => format!("{v:.4}"),
     }
 }

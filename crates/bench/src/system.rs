@@ -190,6 +190,19 @@ impl Node {
         format!("127.0.0.1:{}", self.port)
     }
 
+    /// An error when the process has ended by itself.
+    pub fn check_alive(&mut self) -> Result<(), String> {
+        match self.child.as_mut().map(Child::try_wait) {
+            Some(Ok(Some(status))) => {
+                let log = fs::read_to_string(self.dir.join("log")).unwrap_or_default();
+                let told =
+                    log.lines().find(|l| l.contains("ERROR") || l.contains("FATAL")).unwrap_or_default();
+                Err(format!("{} ended with {status}: {told}", self.system.name()))
+            }
+            _ => Ok(()),
+        }
+    }
+
     pub fn pid(&self) -> u32 {
         self.child.as_ref().map_or(0, Child::id)
     }
@@ -200,6 +213,10 @@ impl Node {
 
     pub fn rss_mb(&self) -> f64 {
         process::rss_mb(self.pid())
+    }
+
+    pub fn open_files(&self) -> f64 {
+        process::open_files(self.pid()) as f64
     }
 
     pub fn peak_mb(&self) -> f64 {

@@ -8,7 +8,7 @@ use ottla_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use ottla_protocol::messages::fetch_response::{FetchableTopicResponse, PartitionData};
 use ottla_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use ottla_protocol::messages::{FetchRequest, FetchResponse, ProduceRequest};
-use ottla_protocol::records::{Batch, BatchBuilder, BatchOptions, Scratch, crc};
+use ottla_protocol::records::{Batch, BatchBuilder, BatchOptions, Scratch, crc32c};
 use ottla_protocol::wire::{Message, Reader};
 
 const PARTITIONS: i32 = 100;
@@ -103,7 +103,7 @@ fn checksums(c: &mut Criterion) {
     for size in [100, 1024, 64 << 10, 1 << 20] {
         let bytes = vec![0x5a; size];
         group.throughput(Throughput::Bytes(size as u64));
-        group.bench_function(format!("{size} bytes"), |b| b.iter(|| crc::crc32c(black_box(&bytes))));
+        group.bench_function(format!("{size} bytes"), |b| b.iter(|| crc32c(black_box(&bytes))));
     }
     group.finish();
 }

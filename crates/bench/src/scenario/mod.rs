@@ -12,6 +12,7 @@ mod startup;
 mod throughput;
 mod transactions;
 
+use std::cell::RefCell;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -28,6 +29,8 @@ pub struct Context<'a> {
     pub base: PathBuf,
     /// Less of everything: for a look before and after a change.
     pub quick: bool,
+    /// What could not be measured, although the rest was.
+    pub notes: RefCell<Vec<String>>,
 }
 
 impl Context<'_> {
@@ -43,6 +46,12 @@ impl Context<'_> {
     /// `full`, or another amount in a quick run, where a tenth would mean nothing.
     pub fn either(&self, full: u64, quick: u64) -> u64 {
         if self.quick { quick } else { full }
+    }
+
+    /// Puts down a part of the scenario that failed, where the others still mean something.
+    pub fn note(&self, what: String) {
+        eprintln!("    failed: {what}");
+        self.notes.borrow_mut().push(what);
     }
 
     /// Tells whoever watches what comes next.

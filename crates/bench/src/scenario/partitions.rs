@@ -19,48 +19,52 @@ pub fn partitions(ctx: &Context<'_>) -> Result<Vec<Figure>, String> {
     let mut figures = Vec::new();
     let mut of_100 = None;
     for partitions in [100usize, 1_000, 5_000, 10_000] {
-        let node = ctx.start("log.cleaner.dedupe.buffer.size=8388608\n")?;
-        let name = format!("{partitions} partitions");
-        ctx.say(&name);
-        let topics: Vec<String> = (0..partitions / SPREAD as usize).map(|i| format!("t{i}")).collect();
-        let began = Instant::now();
-        admin::create_topics(&node.bootstrap(), &topics, SPREAD, &[])?;
-        let mut rpc = Rpc::connect(node.port)?;
-        while served(&mut rpc, &topics, SPREAD)? < partitions {
-            if began.elapsed() > Duration::from_secs(120) {
-                return Err(format!("{name} are not served within 120 s"));
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        let created = began.elapsed().as_secs_f64() * 1e3;
-        figures.push(Figure::less(format!("creating {name}, until all are served"), "ms", created));
-        figures.push(Figure::less(format!("RSS with {name}, empty"), "MB", node.rss_mb()));
-        let rates = load(ctx, &node, &topics, &name, &mut figures)?;
-        figures.push(Figure::less(format!("RSS with {name} after the load"), "MB", node.rss_mb()));
-        match of_100 {
-            None => of_100 = Some(rates),
-            Some(base) => {
-                let share = |one: f64, of: f64| one / of * 100.0;
-                figures.push(
-                    Figure::more(
-                        format!("produce rate with {name} of that with 100"),
-                        "%",
-                        share(rates.stock, base.stock),
-                    )
-                    .goal(80.0),
-                );
-                figures.push(
-                    Figure::more(
-                        format!("one-record batches with {name} of those with 100"),
-                        "%",
-                        share(rates.bare, base.bare),
-                    )
-                    .goal(80.0),
-                );
-            }
+        match with(ctx, partitions, &mut figures) {
+            Err(error) => ctx.note(format!("{partitions} partitions: {error}")),
+            Ok(rates) => match of_100 {
+                None => of_100 = Some(rates),
+                Some(base) => shares(partitions, rates, base, &mut figures),
+            },
         }
     }
     Ok(figures)
+}
+
+fn shares(partitions: usize, rates: Rates, base: Rates, figures: &mut Vec<Figure>) {
+    let of_100 = |what: &str, rate: f64, base: f64| {
+        Figure::more(
+            format!("{what} with {partitions} partitions of that with 100"),
+            "%",
+            rate / base * 100.0,
+        )
+        .goal(80.0)
+    };
+    figures.push(of_100("produce rate", rates.stock, base.stock));
+    figures.push(of_100("rate of one-record batches", rates.bare, base.bare));
+}
+
+fn with(ctx: &Context<'_>, partitions: usize, figures: &mut Vec<Figure>) -> Result<Rates, String> {
+    let mut node = ctx.start("log.cleaner.dedupe.buffer.size=8388608\n")?;
+    let name = format!("{partitions} partitions");
+    ctx.say(&name);
+    let topics: Vec<String> = (0..partitions / SPREAD as usize).map(|i| format!("t{i}")).collect();
+    let began = Instant::now();
+    admin::create_topics(&node.bootstrap(), &topics, SPREAD, &[])?;
+    let mut rpc = Rpc::connect(node.port)?;
+    while served(&mut rpc, &topics, SPREAD)? < partitions {
+        node.check_alive()?;
+        if began.elapsed() > Duration::from_secs(120) {
+            return Err(format!("{name} are not served within 120 s"));
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let created = began.elapsed().as_secs_f64() * 1e3;
+    figures.push(Figure::less(format!("creating {name}, until all are served"), "ms", created));
+    figures.push(Figure::less(format!("RSS with {name}, empty"), "MB", node.rss_mb()));
+    figures.push(Figure::less(format!("open files with {name}, empty"), "", node.open_files()));
+    let rates = load(ctx, &node, &topics, &name, figures)?;
+    figures.push(Figure::less(format!("RSS with {name} after the load"), "MB", node.rss_mb()));
+    Ok(rates)
 }
 
 #[derive(Clone, Copy)]

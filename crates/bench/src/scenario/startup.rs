@@ -6,6 +6,7 @@ use super::{Context, watch};
 use crate::load::rpc::{Rpc, served};
 use crate::load::{admin, raw};
 use crate::stats::Figure;
+use crate::system::Node;
 
 pub fn startup(ctx: &Context<'_>) -> Result<Vec<Figure>, String> {
     let mut node = ctx.start("")?;
@@ -37,11 +38,13 @@ pub fn startup(ctx: &Context<'_>) -> Result<Vec<Figure>, String> {
 const SPREAD: i32 = 100;
 
 /// Until every partition tells its end.
-fn until_served(ctx: &Context<'_>, port: u16, topics: &[String]) -> Result<Duration, String> {
+fn until_served(ctx: &Context<'_>, node: &mut Node, topics: &[String]) -> Result<Duration, String> {
     let began = Instant::now();
     let all = topics.len() * SPREAD as usize;
     let mut said = began;
     while began.elapsed() < Duration::from_secs(300) {
+        node.check_alive()?;
+        let port = node.port;
         let ready = Rpc::connect(port).and_then(|mut rpc| served(&mut rpc, topics, SPREAD)).unwrap_or(0);
         if ready == all {
             return Ok(began.elapsed());
@@ -70,49 +73,58 @@ fn fill(port: u16, topics: &[String], times: usize) -> Result<(), String> {
 pub fn with_partitions(ctx: &Context<'_>) -> Result<Vec<Figure>, String> {
     let mut figures = Vec::new();
     for partitions in [1_000, 10_000] {
-        let mut node = ctx.start("log.cleaner.dedupe.buffer.size=8388608\n")?;
-        let topics: Vec<String> = (0..partitions / SPREAD).map(|i| format!("t{i}")).collect();
-        ctx.say(&format!("creating {partitions} partitions"));
-        let began = Instant::now();
-        admin::create_topics(&node.bootstrap(), &topics, SPREAD, &[])?;
-        until_served(ctx, node.port, &topics)?;
-        figures.push(Figure::less(
-            format!("creating {partitions} partitions, until all are served"),
-            "ms",
-            began.elapsed().as_secs_f64() * 1e3,
-        ));
-        figures.push(Figure::less(format!("RSS with {partitions} empty partitions"), "MB", node.rss_mb()));
-        let ((), spent) = watch(&node, || {
-            std::thread::sleep(ctx.lasting(10));
-            Ok(())
-        })?;
-        let idle = spent.broker.cpu_s() / spent.elapsed.as_secs_f64() * 100.0;
-        figures.push(Figure::less(format!("idle CPU with {partitions} partitions"), "% of a core", idle));
-        ctx.say("writing to each of them");
-        fill(node.port, &topics, ctx.amount(10) as usize)?;
-        for (how, killed) in [("a clean stop", false), ("kill -9", true)] {
-            ctx.say(&format!("a start after {how}"));
-            if killed {
-                // The start before was a clean one: without new records nothing would be left to recover.
-                fill(node.port, &topics, 1)?;
-                node.kill()
-            } else {
-                let began = Instant::now();
-                node.stop();
-                figures.push(Figure::less(
-                    format!("clean stop with {partitions} partitions"),
-                    "ms",
-                    began.elapsed().as_secs_f64() * 1e3,
-                ));
-            }
-            node.restart()?;
-            let served = node.startup + until_served(ctx, node.port, &topics)?;
-            figures.push(Figure::less(
-                format!("serving {partitions} partitions again after {how}"),
-                "ms",
-                served.as_secs_f64() * 1e3,
-            ));
+        if let Err(error) = starts(ctx, partitions, &mut figures) {
+            ctx.note(format!("{partitions} partitions: {error}"));
         }
     }
     Ok(figures)
+}
+
+fn starts(ctx: &Context<'_>, partitions: i32, figures: &mut Vec<Figure>) -> Result<(), String> {
+    let mut node = ctx.start("log.cleaner.dedupe.buffer.size=8388608\n")?;
+    let topics: Vec<String> = (0..partitions / SPREAD).map(|i| format!("t{i}")).collect();
+    ctx.say(&format!("creating {partitions} partitions"));
+    let began = Instant::now();
+    admin::create_topics(&node.bootstrap(), &topics, SPREAD, &[])?;
+    until_served(ctx, &mut node, &topics)?;
+    figures.push(Figure::less(
+        format!("creating {partitions} partitions, until all are served"),
+        "ms",
+        began.elapsed().as_secs_f64() * 1e3,
+    ));
+    figures.push(Figure::less(format!("RSS with {partitions} empty partitions"), "MB", node.rss_mb()));
+    let open = node.open_files();
+    figures.push(Figure::less(format!("open files with {partitions} empty partitions"), "", open));
+    let ((), spent) = watch(&node, || {
+        std::thread::sleep(ctx.lasting(10));
+        Ok(())
+    })?;
+    let idle = spent.broker.cpu_s() / spent.elapsed.as_secs_f64() * 100.0;
+    figures.push(Figure::less(format!("idle CPU with {partitions} partitions"), "% of a core", idle));
+    ctx.say("writing to each of them");
+    fill(node.port, &topics, ctx.amount(10) as usize)?;
+    for (how, killed) in [("a clean stop", false), ("kill -9", true)] {
+        ctx.say(&format!("a start after {how}"));
+        if killed {
+            // The start before was a clean one: without new records nothing would be left to recover.
+            fill(node.port, &topics, 1)?;
+            node.kill()
+        } else {
+            let began = Instant::now();
+            node.stop();
+            figures.push(Figure::less(
+                format!("clean stop with {partitions} partitions"),
+                "ms",
+                began.elapsed().as_secs_f64() * 1e3,
+            ));
+        }
+        node.restart()?;
+        let served = node.startup + until_served(ctx, &mut node, &topics)?;
+        figures.push(Figure::less(
+            format!("serving {partitions} partitions again after {how}"),
+            "ms",
+            served.as_secs_f64() * 1e3,
+        ));
+    }
+    Ok(())
 }

@@ -47,8 +47,8 @@ usage: cargo xtask bench [SCENARIO..] [options]
   --rounds N                    how often each system is measured (default 3)
   --json FILE                   writes every figure
   --report                      puts what was measured into docs/benchmarks.json, and writes docs/benchmarks.md and its
-                                charts from it; scenarios that were measured before keep their figures. With `none`
-                                for a scenario, and --rounds 0, the page is only written anew
+                                charts from it; scenarios that were measured before keep their figures. With
+                                --rounds 0 the page is only written anew
   --dir DIR                     where data folders go (default: the temporary directory)
   --ottla FILE                  the program to measure (default target/release/ottla)
 ";

@@ -167,7 +167,7 @@ fn bars(book: &Book, title: &str) -> Option<String> {
         ("compaction", "compaction"),
         ("recovery", "first fetch after kill -9"),
     ];
-    const LEFT: f64 = 430.0;
+    const LEFT: f64 = 480.0;
     const WIDTH: f64 = 380.0;
     let groups: Vec<(&Row, &Entry)> = HEADLINES
         .iter()
@@ -256,11 +256,13 @@ fn curves(title: &str, c: &Curves) -> Option<String> {
         svg.text(x(i), TOP + HEIGHT + 22.0, "middle", FAINT, label);
     }
     for (system, values) in &c.points {
-        let points: Vec<(f64, f64, f64)> =
-            values.iter().enumerate().filter_map(|(i, v)| Some((x(i), y((*v)?), (*v)?))).collect();
-        svg.curve(&points.iter().map(|(x, y, _)| (*x, *y)).collect::<Vec<_>>(), colour(system));
-        for (x, y, value) in points {
-            svg.text(x, y - 9.0, "middle", INK, &number(value));
+        let points: Vec<(usize, f64, f64)> =
+            values.iter().enumerate().filter_map(|(i, v)| Some((i, y((*v)?), (*v)?))).collect();
+        svg.curve(&points.iter().map(|(i, y, _)| (x(*i), *y)).collect::<Vec<_>>(), colour(system));
+        for (i, y, value) in points {
+            // The lowest of a place has its number below, so that two that are close stay legible.
+            let lowest = c.points.iter().all(|(_, v)| v.get(i).copied().flatten().is_none_or(|v| v >= value));
+            svg.text(x(i), if lowest { y + 18.0 } else { y - 9.0 }, "middle", INK, &number(value));
         }
     }
     Some(svg.end())

@@ -312,9 +312,9 @@ impl Member {
     }
 }
 
-/// How many members have exactly one partition.
-fn with_their_own(members: &[Member]) -> usize {
-    members.iter().filter(|m| m.owned.iter().map(|(_, p)| p.len()).sum::<usize>() == 1).count()
+/// How many members have exactly so many partitions.
+fn with_their_share(members: &[Member], share: usize) -> usize {
+    members.iter().filter(|m| m.owned.iter().map(|(_, p)| p.len()).sum::<usize>() == share).count()
 }
 
 fn consumer_members(
@@ -324,26 +324,26 @@ fn consumer_members(
     figures: &mut Vec<Figure>,
 ) -> Result<(), String> {
     let mut rpc = Rpc::connect(node.port)?;
+    // As many as there are members of the group that is measured.
+    let partitions = count;
     let mut settle = |group: &str, count: usize| -> Result<Vec<Member>, String> {
         let mut members: Vec<Member> = (0..count)
             .map(|i| Member { id: format!("member-{i:06}").as_str().into(), epoch: 0, owned: Vec::new() })
             .collect();
         let began = Instant::now();
-        // Every member joins, and then heartbeats in turn until all have the epoch of the group and one partition each.
+        // Every member joins, and then heartbeats in turn until all have the epoch of the group and their share.
         for m in &mut members {
             m.beat(&mut rpc, group)?;
         }
         loop {
             let last = members.iter().map(|m| m.epoch).max();
             let even = members.iter().all(|m| Some(m.epoch) == last);
-            if even && with_their_own(&members) == count {
+            if even && with_their_share(&members, partitions / count) == count {
                 return Ok(members);
             }
             if began.elapsed() > PATIENCE {
-                let own = with_their_own(&members);
-                return Err(format!(
-                    "{group} does not settle: {own} of {count} members have their partition"
-                ));
+                let own = with_their_share(&members, partitions / count);
+                return Err(format!("{group} does not settle: {own} of {count} members have their share"));
             }
             // Assignments are computed at intervals: heartbeats in between change nothing.
             std::thread::sleep(Duration::from_millis(100));

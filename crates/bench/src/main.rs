@@ -1,20 +1,25 @@
 //! Ottla and its peers under the same load, one after the other on the same machine, as ratios.
 //!
-//! `ottla-bench [SCENARIO..] [--against kafka,nisshi|none] [--rounds N] [--quick] [--json F] [--report] [--compare F]`.
-//! Systems alternate within each round, so that a noisy machine shows as spread and not as a claim.
+//! `ottla-bench [quick] [SCENARIO..] [--against kafka,nisshi|none] [--rounds N] [--json F] [--report] [--compare F]`.
+//! Systems alternate within each round, and every second round in the opposite order, so that a noisy machine shows as
+//! spread and not as a claim.
 
+mod book;
+mod chart;
 mod load;
+mod machine;
 mod process;
 mod report;
 mod scenario;
 mod stats;
 mod system;
 
+use std::cell::RefCell;
 use std::path::PathBuf;
 use std::time::Instant;
 
+use book::{Book, Measured};
 use scenario::{Context, SCENARIOS, Scenario};
-use stats::Results;
 use system::{Programs, System};
 
 /// Free disk below which nothing is started: the largest scenario keeps a few gigabytes.
@@ -30,9 +35,8 @@ struct Options {
     report: bool,
     ottla: PathBuf,
     kafka_classpath: String,
+    nisshi: PathBuf,
     base: PathBuf,
-    /// As given, for whoever wants to repeat the run.
-    arguments: String,
 }
 
 const USAGE: &str = "\
@@ -42,8 +46,11 @@ usage: cargo xtask bench [SCENARIO..] [options]
   --against kafka,nisshi|none   the peers (default kafka)
   --rounds N                    how often each system is measured (default 3)
   --json FILE                   writes every figure
-  --report                      writes docs/benchmarks.md and its charts
+  --report                      puts what was measured into docs/benchmarks.json, and writes docs/benchmarks.md and its
+                                charts from it; scenarios that were measured before keep their figures. With
+                                --rounds 0 the page is only written anew
   --dir DIR                     where data folders go (default: the temporary directory)
+  --ottla FILE                  the program to measure (default target/release/ottla)
 ";
 
 fn main() {
@@ -54,7 +61,6 @@ fn main() {
 }
 
 fn parse(args: Vec<String>) -> Result<Options, String> {
-    let arguments = args.join(" ");
     let mut args = args.into_iter();
     let mut o = Options {
         scenarios: Vec::new(),
@@ -66,8 +72,8 @@ fn parse(args: Vec<String>) -> Result<Options, String> {
         report: false,
         ottla: PathBuf::from("target/release/ottla"),
         kafka_classpath: std::env::var("KAFKA_CLASSPATH").unwrap_or_default(),
+        nisshi: std::env::var_os("NISSHI").unwrap_or_default().into(),
         base: std::env::temp_dir(),
-        arguments,
     };
     while let Some(arg) = args.next() {
         let mut value = || args.next().ok_or_else(|| format!("{arg} needs a value\n\n{USAGE}"));
@@ -75,9 +81,8 @@ fn parse(args: Vec<String>) -> Result<Options, String> {
             "--against" => {
                 o.systems = vec![System::Ottla];
                 for name in value()?.split(',').filter(|n| *n != "none") {
-                    o.systems.push(
-                        System::parse(name).ok_or_else(|| format!("unknown system {name}\n\n{USAGE}"))?,
-                    );
+                    let named = System::parse(name);
+                    o.systems.extend(named.ok_or_else(|| format!("unknown system {name}\n\n{USAGE}"))?);
                 }
             }
             "--rounds" => o.rounds = value()?.parse().map_err(|_| "--rounds needs a number".to_owned())?,
@@ -111,12 +116,11 @@ fn start() -> Result<(), String> {
         eprintln!("no Apache Kafka here (Java and Maven bring it): measuring Ottla alone");
         o.systems.retain(|s| *s != System::Kafka);
     }
-    let nisshi = std::process::Command::new("nisshi").arg("--version").output().is_ok();
-    if o.systems.contains(&System::Nisshi) && !nisshi {
-        eprintln!("no nisshi on the PATH (`cargo install nisshi` brings it): leaving it out");
-        o.systems.retain(|s| *s != System::Nisshi);
+    if o.systems.iter().any(|s| s.is_nisshi()) && o.nisshi.as_os_str().is_empty() {
+        eprintln!("no nisshi here (`cargo install nisshi` brings it): leaving it out");
+        o.systems.retain(|s| !s.is_nisshi());
     }
-    let free = scenario::free_bytes(&o.base);
+    let free = machine::free_bytes(&o.base);
     if free < MIN_FREE_BYTES {
         return Err(format!(
             "{}: only {} MB free, {} MB needed",
@@ -125,49 +129,90 @@ fn start() -> Result<(), String> {
             MIN_FREE_BYTES >> 20
         ));
     }
-    let programs = Programs { ottla: o.ottla.clone(), kafka_classpath: o.kafka_classpath.clone() };
-    let mut all: Vec<(&'static Scenario, Results)> =
-        o.scenarios.iter().map(|s| (*s, Results::default())).collect();
+    let programs = Programs {
+        ottla: o.ottla.clone(),
+        kafka_classpath: o.kafka_classpath.clone(),
+        nisshi: o.nisshi.clone(),
+    };
+    let all = measure(&o, &programs)?;
+    let failed = all.iter().filter(|m| m.notes.contains_key(System::Ottla.name())).count();
+    let book = Book::of(all, &o.systems, o.rounds, o.quick);
+    println!("{}", report::tables(&book));
+    if let Some(path) = &o.json {
+        book.save(path)?;
+    }
+    if let Some(path) = &o.compare {
+        println!("{}", report::compare(&book, &Book::load(path)?));
+    }
+    if o.report {
+        let docs = std::path::Path::new("docs");
+        let kept = docs.join("benchmarks.json");
+        let mut known = if kept.exists() { Book::load(&kept)? } else { Book::default() };
+        known.merge(book);
+        known.save(&kept)?;
+        report::write(&known, docs)?;
+    }
+    match failed {
+        0 => Ok(()),
+        _ => Err(format!("Ottla failed in {failed} scenarios: see the notes below their tables")),
+    }
+}
+
+/// Every scenario on every system, as often as there are rounds.
+fn measure(o: &Options, programs: &Programs) -> Result<Vec<Measured>, String> {
+    let mut all: Vec<Measured> = o.scenarios.iter().map(|s| Measured::of(s)).collect();
     let began = Instant::now();
     let steps = o.scenarios.len() * o.systems.len() * o.rounds;
     let mut step = 0;
     for round in 1..=o.rounds {
-        for (scenario, results) in &mut all {
-            for system in &o.systems {
+        let mut systems = o.systems.clone();
+        if round % 2 == 0 {
+            systems.reverse();
+        }
+        for measured in &mut all {
+            let scenario = measured.scenario;
+            for system in &systems {
                 step += 1;
-                eprintln!(
-                    "[{step}/{steps}, {} s] {}: {}, round {round}",
-                    began.elapsed().as_secs(),
-                    scenario.name,
-                    system.name()
-                );
-                let context =
-                    Context { system: *system, programs: &programs, base: o.base.clone(), quick: o.quick };
-                match (scenario.run)(&context) {
+                let name = system.name();
+                let elapsed = began.elapsed().as_secs();
+                eprintln!("[{step}/{steps}, {elapsed} s] {}: {name}, round {round}", scenario.name);
+                if let Some(why) = scenario.not_nisshi.filter(|_| system.is_nisshi()) {
+                    eprintln!("    left out: {why}");
+                    measured.notes.insert(name.to_owned(), format!("left out: {why}"));
+                    continue;
+                }
+                if !machine::settle() && step == 1 {
+                    eprintln!("    the page cache is not emptied between systems: that needs root");
+                }
+                let context = Context {
+                    system: *system,
+                    programs,
+                    base: o.base.clone(),
+                    quick: o.quick,
+                    notes: RefCell::default(),
+                };
+                let done = (scenario.run)(&context);
+                let mut notes = context.notes.into_inner();
+                match done {
                     Ok(figures) => {
                         for figure in figures {
                             eprintln!("    {}: {:.3} {}", figure.name, figure.value, figure.unit);
-                            results.add(system.name(), figure);
+                            measured.results.add(name, figure);
                         }
                     }
-                    // What a peer cannot do is no reason to stop; the table shows a gap.
-                    Err(error) if *system != System::Ottla => eprintln!("    failed: {error}"),
-                    Err(error) => return Err(format!("{}: {error}", scenario.name)),
+                    // What one cannot do is no reason to stop; the table shows a gap and the reason.
+                    Err(error) => {
+                        let error = error.lines().next().unwrap_or_default();
+                        eprintln!("    failed: {error}");
+                        notes.push(error.to_owned());
+                    }
+                }
+                if !notes.is_empty() {
+                    let notes = format!("failed in round {round}: {}", notes.join("; "));
+                    measured.notes.insert(name.to_owned(), notes);
                 }
             }
         }
     }
-    let systems: Vec<&str> = o.systems.iter().map(|s| s.name()).collect();
-    println!("{}", report::tables(&all, &systems));
-    if let Some(path) = &o.json {
-        std::fs::write(path, report::json(&all, &systems)).map_err(|e| format!("{}: {e}", path.display()))?;
-    }
-    if let Some(path) = &o.compare {
-        let text = std::fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))?;
-        println!("{}", report::compare(&all, &text)?);
-    }
-    if o.report {
-        report::write(&all, &systems, &o.arguments, std::path::Path::new("docs"))?;
-    }
-    Ok(())
+    Ok(all)
 }

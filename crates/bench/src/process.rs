@@ -1,6 +1,10 @@
 //! What a process has used, as the kernel counts it.
 
 use std::fs;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
 
 /// Counters of a process since it started.
 #[derive(Debug, Clone, Copy, Default)]
@@ -79,9 +83,81 @@ pub fn peak_mb(pid: u32) -> f64 {
     field(&status, "VmHWM") as f64 / 1024.0
 }
 
+/// Descriptors that a process has.
+pub fn open_files(pid: u32) -> usize {
+    fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count)
+}
+
+/// System calls that process `pid` makes while `load` runs, counted by `perf` or, where there is none, by `strace`, which
+/// makes every call slower: nothing else is to be measured meanwhile. None where neither is there or allowed.
+pub fn system_calls<T>(
+    pid: u32,
+    load: impl FnOnce() -> Result<T, String>,
+) -> Result<Option<(u64, T)>, String> {
+    let Some(counter) = Counter::start(pid) else { return Ok(None) };
+    let done = load();
+    let counted = counter.stop();
+    Ok(counted.zip(Some(done?)))
+}
+
+/// A `perf` or `strace` on some process.
+struct Counter {
+    child: std::process::Child,
+    perf: bool,
+}
+
+impl Counter {
+    fn start(pid: u32) -> Option<Counter> {
+        let pid = pid.to_string();
+        let perf = ["stat", "-x,", "-e", "raw_syscalls:sys_enter", "-p", &pid];
+        let strace = ["-c", "-f", "-q", "-p", &pid];
+        for (program, args, perf) in [("perf", perf.as_slice(), true), ("strace", strace.as_slice(), false)] {
+            let child = Command::new(program)
+                .args(args)
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .stderr(Stdio::piped())
+                .spawn();
+            let Ok(mut child) = child else { continue };
+            // Both end at once when they may not attach.
+            std::thread::sleep(Duration::from_millis(500));
+            if matches!(child.try_wait(), Ok(None)) {
+                return Some(Counter { child, perf });
+            }
+        }
+        None
+    }
+
+    fn stop(self) -> Option<u64> {
+        let pid = Pid::from_raw(self.child.id() as i32)?;
+        kill_process(pid, Signal::INT).ok()?;
+        let out = self.child.wait_with_output().ok()?;
+        let text = String::from_utf8_lossy(&out.stderr).into_owned();
+        if self.perf { perf_count(&text) } else { strace_count(&text) }
+    }
+}
+
+fn perf_count(text: &str) -> Option<u64> {
+    text.lines().find(|l| l.contains("raw_syscalls:sys_enter"))?.split(',').next()?.parse().ok()
+}
+
+/// The line of totals: `100.00    0.012345          12      1234        56 total`.
+fn strace_count(text: &str) -> Option<u64> {
+    let total = text.lines().rev().find(|l| l.trim_end().ends_with("total"))?;
+    total.split_whitespace().nth(3)?.parse().ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn counts_of_both_programs() {
+        assert_eq!(perf_count("5967,,raw_syscalls:sys_enter,509188667,100.00,,\n"), Some(5967));
+        assert_eq!(perf_count("<not counted>,,raw_syscalls:sys_enter,0,0.00,,\n"), None);
+        let text = "% time seconds usecs/call calls errors syscall\n 60.00 0.1 1 12 read\n100.00 0.2 3 1234 56 total\n";
+        assert_eq!(strace_count(text), Some(1234));
+    }
 
     #[test]
     fn this_process_has_used_something() {

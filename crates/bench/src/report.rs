@@ -1,111 +1,107 @@
-//! Tables, JSON, the page and its charts.
+//! Tables, comparisons and the page.
 
 use std::fmt::Write as _;
 use std::path::Path;
 
-use serde_json::{Value, json};
-
-use crate::scenario::Scenario;
-use crate::stats::{Better, Results, Spread};
+use crate::book::{Book, Entry, KAFKA, OTTLA, Row};
+use crate::chart;
+use crate::scenario;
+use crate::stats::{Better, Spread};
 
 /// Changes smaller than this are noise to `--compare`.
 const NOISE: f64 = 0.15;
-const KAFKA: &str = "Apache Kafka";
-const OTTLA: &str = "Ottla";
+/// What stands between these lines is written by `--report`; what comes after them is kept.
+const BEGIN: &str =
+    "<!-- Written by `cargo xtask bench --report` from benchmarks.json: do not edit up to the end mark. -->";
+const END: &str = "<!-- The end of what is written by the bench. What follows is kept by hand. -->";
 
-type All = [(&'static Scenario, Results)];
-
-fn number(v: f64) -> String {
+pub fn number(v: f64) -> String {
     match v.abs() {
         a if a >= 1000.0 => format!("{v:.0}"),
         a if a >= 10.0 => format!("{v:.1}"),
         a if a >= 0.1 => format!("{v:.2}"),
+        0.0 => "0".to_owned(),
         _ => format!("{v:.4}"),
     }
 }
 
-fn cell(spread: Option<Spread>) -> String {
-    spread.map_or("-".to_owned(), |s| {
-        format!("{} ({} to {})", number(s.median), number(s.least), number(s.greatest))
+fn cell(spread: Option<Spread>, rounds: usize) -> String {
+    spread.map_or("-".to_owned(), |s| match rounds {
+        1 => number(s.median),
+        _ => format!("{} ({} to {})", number(s.median), number(s.least), number(s.greatest)),
     })
 }
 
-/// One table of Markdown for each scenario.
-pub fn tables(all: &All, systems: &[&str]) -> String {
+fn aim(row: &Row) -> String {
+    let sign = if row.better == Better::Less { "<=" } else { ">=" };
+    let mut parts = Vec::new();
+    if let Some(ratio) = row.aim {
+        parts.push(format!("ratio {sign} {}", number(ratio)));
+    }
+    if let Some(goal) = row.goal {
+        parts.push(format!("{sign} {} {}", number(goal), row.unit));
+    }
+    if parts.is_empty() {
+        return String::new();
+    }
+    let reached = match row.reached() {
+        Some(true) => ": yes",
+        Some(false) => ": **no**",
+        None => "",
+    };
+    format!("{}{reached}", parts.join(", ").trim_end())
+}
+
+fn about(entry: &Entry) -> &'static str {
+    scenario::by_name(&entry.scenario).map_or("", |s| s.about)
+}
+
+fn table(out: &mut String, entry: &Entry) {
+    let beside_kafka = entry.systems.iter().any(|s| s == KAFKA);
+    let _ = write!(out, "| figure | unit |");
+    for s in &entry.systems {
+        let _ = write!(out, " {s} |");
+    }
+    let last = if beside_kafka { " Ottla / Kafka | aim |" } else { "" };
+    let _ = writeln!(out, "{last}");
+    let columns = entry.systems.len() + if beside_kafka { 2 } else { 0 };
+    let _ = writeln!(out, "|---|---|{}", "---|".repeat(columns));
+    for f in &entry.figures {
+        let _ = write!(out, "| {} | {} |", f.name.trim_start(), f.unit);
+        for s in &entry.systems {
+            let _ = write!(out, " {} |", cell(f.spread(s), entry.rounds));
+        }
+        if beside_kafka {
+            let ratio = f.ratio().map_or("-".to_owned(), |r| format!("{r:.3}"));
+            let _ = write!(out, " {ratio} | {} |", aim(f));
+        }
+        out.push('\n');
+    }
+    for (system, note) in &entry.notes {
+        let _ = writeln!(out, "\n{system} {note}.");
+    }
+}
+
+/// One table of Markdown for each entry.
+pub fn tables(book: &Book) -> String {
     let mut out = String::new();
-    for (scenario, results) in all {
-        let _ = writeln!(out, "### {}\n\n{}.\n", scenario.name, scenario.about);
-        let _ = write!(out, "| figure | unit |");
-        for s in systems {
-            let _ = write!(out, " {s} |");
-        }
-        let _ = writeln!(out, " Ottla / Kafka | aim |");
-        let _ = writeln!(out, "|---|---|{}---|---|", "---|".repeat(systems.len()));
-        for f in results.figures() {
-            let _ = write!(out, "| {} | {} |", f.name.trim_start(), f.unit);
-            for s in systems {
-                let _ = write!(out, " {} |", cell(results.spread(s, &f.name)));
-            }
-            let ratio = results.ratio(OTTLA, KAFKA, &f.name);
-            let reached = match (ratio, f.aim) {
-                (Some(r), Some(aim)) if (f.better == Better::Less) == (r <= aim) => " yes",
-                (Some(_), Some(_)) => " no",
-                _ => "",
-            };
-            let ratio = ratio.map_or("-".to_owned(), |r| format!("{r:.3}"));
-            let aim = f.aim.map_or(String::new(), |a| {
-                format!("{} {a:.3}:{reached}", if f.better == Better::Less { "<=" } else { ">=" })
-            });
-            let _ = writeln!(out, " {ratio} | {aim} |");
-        }
+    for entry in &book.entries {
+        let _ = writeln!(out, "### {}\n\n{}.\n", entry.scenario, about(entry));
+        table(&mut out, entry);
         out.push('\n');
     }
     out
 }
 
-/// Every figure with every median, for machines.
-pub fn json(all: &All, systems: &[&str]) -> String {
-    let scenarios: Vec<Value> = all
-        .iter()
-        .map(|(scenario, results)| {
-            let figures: Vec<Value> = results
-                .figures()
-                .map(|f| {
-                    let values: serde_json::Map<String, Value> = systems
-                        .iter()
-                        .filter_map(|s| {
-                            let v = results.spread(s, &f.name)?;
-                            let value = json!({"median": v.median, "least": v.least, "greatest": v.greatest});
-                            Some(((*s).to_owned(), value))
-                        })
-                        .collect();
-                    json!({
-                        "name": f.name, "unit": f.unit, "better": if f.better == Better::Less { "less" } else { "more" },
-                        "systems": values, "ratio": results.ratio(OTTLA, KAFKA, &f.name), "aim": f.aim,
-                    })
-                })
-                .collect();
-            json!({"scenario": scenario.name, "figures": figures})
-        })
-        .collect();
-    serde_json::to_string_pretty(&scenarios).unwrap_or_default()
-}
-
 /// What moved against an earlier run: ratios to Kafka where both have one, else Ottla's own medians.
-pub fn compare(all: &All, earlier: &str) -> Result<String, String> {
-    let earlier: Value = serde_json::from_str(earlier).map_err(|e| format!("the earlier run: {e}"))?;
-    let old = |scenario: &str, figure: &str| -> Option<(Option<f64>, Option<f64>)> {
-        let s = earlier.as_array()?.iter().find(|s| s["scenario"] == scenario)?;
-        let f = s["figures"].as_array()?.iter().find(|f| f["name"] == figure)?;
-        Some((f["ratio"].as_f64(), f["systems"][OTTLA]["median"].as_f64()))
-    };
+pub fn compare(now: &Book, earlier: &Book) -> String {
     let mut out = String::from("| figure | before | now | |\n|---|---|---|---|\n");
-    for (scenario, results) in all {
-        for f in results.figures() {
-            let Some((old_ratio, old_value)) = old(scenario.name, &f.name) else { continue };
-            let now_ratio = results.ratio(OTTLA, KAFKA, &f.name);
-            let now_value = results.spread(OTTLA, &f.name).map(|s| s.median);
-            let (before, now) = match (old_ratio, now_ratio, old_value, now_value) {
+    for entry in &now.entries {
+        let Some(old) = earlier.find(&entry.scenario) else { continue };
+        for f in &entry.figures {
+            let Some(was) = old.figures.iter().find(|o| o.name == f.name) else { continue };
+            let median = |row: &Row| row.spread(OTTLA).map(|s| s.median);
+            let (before, now) = match (was.ratio(), f.ratio(), median(was), median(f)) {
                 (Some(b), Some(n), ..) => (b, n),
                 (_, _, Some(b), Some(n)) => (b, n),
                 _ => continue,
@@ -127,85 +123,85 @@ pub fn compare(all: &All, earlier: &str) -> Result<String, String> {
             );
         }
     }
-    Ok(out)
+    out
 }
 
-fn machine() -> String {
-    let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = cpu
-        .lines()
-        .find_map(|l| l.strip_prefix("model name")?.split_once(':'))
-        .map_or("?", |(_, m)| m.trim());
-    let cores = cpu.lines().filter(|l| l.starts_with("processor")).count();
-    let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    format!("{cores} cores, {model}; Linux {}", kernel.trim())
-}
-
-fn today() -> String {
-    let out = std::process::Command::new("date").args(["-u", "+%Y-%m-%d"]).output();
-    out.map_or_else(|_| "?".to_owned(), |o| String::from_utf8_lossy(&o.stdout).trim().to_owned())
-}
-
-/// Writes `benchmarks.md` and one chart.
-pub fn write(all: &All, systems: &[&str], arguments: &str, docs: &Path) -> Result<(), String> {
-    let text = format!(
-        "# Benchmarks\n\n`cargo xtask bench {arguments}` wrote this page on {}. Each system runs as its own process\n\
-         with a fresh data folder and the same `server.properties`; systems alternate; a cell is the median of the rounds with the\n\
-         least and the greatest value. CPU is user and system time of the broker's process; RSS is its anonymous memory. The load\n\
-         comes from librdkafka on the same machine, one-record requests from a client of our own that keeps an exact number in\n\
-         flight. Apache Kafka has its default heap of 1 GB, and the same load warms it up before what is measured.\n\n\
-         Machine: {}. Ottla {}; Apache Kafka as in `xtask/java/kafka-broker.xml`.\n\n\
-         ![Ottla against Apache Kafka](benchmarks.svg)\n\n{}",
-        today(),
-        machine(),
-        env!("CARGO_PKG_VERSION"),
-        tables(all, systems)
-    );
+/// Writes `benchmarks.md` and its charts. What a person wrote below the end mark stays.
+pub fn write(book: &Book, docs: &Path) -> Result<(), String> {
     let put = |name: &str, text: &str| {
         let path = docs.join(name);
         std::fs::write(&path, text).map_err(|e| format!("{}: {e}", path.display()))
     };
-    put("benchmarks.md", text.trim_end())?;
-    put("benchmarks.svg", &chart(all))
+    let old = std::fs::read_to_string(docs.join("benchmarks.md")).unwrap_or_default();
+    let mut charts = Vec::new();
+    for (name, title, svg) in chart::all(book) {
+        put(&name, &svg)?;
+        charts.push((name, title));
+    }
+    put("benchmarks.md", &page(book, &charts, by_hand(&old)))
 }
 
-/// Bars of the ratios that have an aim, with the aim as a line: shorter is better.
-fn chart(all: &All) -> String {
-    let rows: Vec<(String, f64, f64)> = all
-        .iter()
-        .flat_map(|(_, r)| {
-            r.figures().filter_map(|f| Some((f.name.clone(), r.ratio(OTTLA, KAFKA, &f.name)?, f.aim?)))
-        })
-        .collect();
-    let (left, width, row) = (430.0, 360.0, 28.0);
-    let height = 60.0 + row * rows.len() as f64;
-    let scale = |v: f64| left + v.clamp(0.0, 1.0) * width;
+/// What stands below the end mark.
+fn by_hand(old: &str) -> &str {
+    old.split_once(END).map_or("", |(_, kept)| kept.trim())
+}
+
+fn page(book: &Book, charts: &[(String, String)], by_hand: &str) -> String {
     let mut out = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {:.0} {height:.0}\" font-family=\"sans-serif\" font-size=\"13\">\n\
-         <rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n\
-         <text x=\"{left}\" y=\"22\" fill=\"#444\">Ottla as a share of Apache Kafka (the whole width); the line is the aim</text>\n",
-        left + width + 60.0
+        "# Benchmarks\n\n{BEGIN}\n\n\
+         Each system runs as a process of its own with a fresh data folder on the same file system and the same\n\
+         `server.properties`, one after the other, every second round in the opposite order. Before each turn everything is\n\
+         written to the disk, the page cache is emptied (as root), and free memory is used once, so that no system pays for\n\
+         pages that the hypervisor has to find. A cell is the median of the rounds, with the least and the greatest value.\n\
+         CPU is user and system time of the broker's process, RSS its anonymous memory. The load comes from librdkafka on the\n\
+         same machine; from bare requests on sockets, with an exact number in flight, where librdkafka would be the bottleneck;\n\
+         where the load generator's own CPU is near all there is, a rate says what it can do, and the broker's CPU is the figure\n\
+         to look at. Apache Kafka (4.4.0, `xtask/java/kafka-broker.xml`) has its default heap of 1 GB and is warmed up by the same load.\n\n"
     );
-    for (i, (name, ratio, aim)) in rows.iter().enumerate() {
-        let y = 40.0 + row * i as f64;
-        let name = name.trim().replace('&', "&amp;").replace('<', "&lt;");
-        let colour = if ratio <= aim { "#2b8a3e" } else { "#c92a2a" };
-        let _ = write!(
+    for (name, title) in charts {
+        let _ = writeln!(out, "![{title}]({name})\n");
+    }
+    let quick = if book.entries.iter().any(|e| e.quick) {
+        "Entries marked *quick* are a look with a tenth of the amounts, not a measurement.\n\n"
+    } else {
+        ""
+    };
+    out.push_str(quick);
+    for entry in &book.entries {
+        let beside = match entry.systems.get(1..) {
+            Some([]) | None => " alone".to_owned(),
+            Some(peers) if peers == [KAFKA] => String::new(),
+            Some(peers) => format!(" beside {}", peers.join(", ")),
+        };
+        let quick = if entry.quick { " *quick*" } else { "" };
+        let _ = writeln!(out, "### {}{beside}{quick}\n\n{}.\n", entry.scenario, about(entry));
+        table(&mut out, entry);
+        let rounds =
+            if entry.rounds == 1 { "1 round".to_owned() } else { format!("{} rounds", entry.rounds) };
+        let _ = writeln!(
             out,
-            "<text x=\"{:.0}\" y=\"{:.0}\" text-anchor=\"end\" fill=\"#222\">{name}</text>\n\
-             <rect x=\"{left}\" y=\"{y:.0}\" width=\"{width}\" height=\"16\" fill=\"#eee\"/>\n\
-             <rect x=\"{left}\" y=\"{y:.0}\" width=\"{:.1}\" height=\"16\" fill=\"{colour}\"/>\n\
-             <line x1=\"{a:.1}\" x2=\"{a:.1}\" y1=\"{:.0}\" y2=\"{:.0}\" stroke=\"#222\" stroke-width=\"2\"/>\n\
-             <text x=\"{:.0}\" y=\"{:.0}\" fill=\"#222\">{ratio:.2}</text>\n",
-            left - 8.0,
-            y + 13.0,
-            scale(*ratio) - left,
-            y - 3.0,
-            y + 19.0,
-            left + width + 8.0,
-            y + 13.0,
-            a = scale(*aim),
+            "\n`cargo xtask bench {}{}` on {} UTC, {rounds}, commit {}; {}.\n",
+            if entry.quick { "quick " } else { "" },
+            entry.scenario,
+            entry.date,
+            entry.commit,
+            entry.machine
         );
     }
-    out + "</svg>\n"
+    let _ = write!(out, "{END}\n\n{by_hand}");
+    out.trim_end().to_owned() + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_person_wrote_stays() {
+        let first = page(&Book::default(), &[], "## What it means\n\nMuch.");
+        let again = page(&Book::default(), &[("a.svg".into(), "A".into())], by_hand(&first));
+        assert!(again.contains("![A](a.svg)"), "{again}");
+        assert!(again.ends_with("## What it means\n\nMuch.\n"), "{again}");
+        assert_eq!(by_hand("a page of before"), "");
+    }
 }

@@ -2,8 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
+use crate::book::Row;
+
 /// What a figure is measured in, and which way is better.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Better {
     Less,
     More,
@@ -19,19 +24,26 @@ pub struct Figure {
     pub value: f64,
     /// The ratio to Apache Kafka that is aimed at, if one is.
     pub aim: Option<f64>,
+    /// The value that is aimed at, if one is.
+    pub goal: Option<f64>,
 }
 
 impl Figure {
     pub fn less(name: impl Into<String>, unit: &'static str, value: f64) -> Figure {
-        Figure { name: name.into(), unit, better: Better::Less, value, aim: None }
+        Figure { name: name.into(), unit, better: Better::Less, value, aim: None, goal: None }
     }
 
     pub fn more(name: impl Into<String>, unit: &'static str, value: f64) -> Figure {
-        Figure { name: name.into(), unit, better: Better::More, value, aim: None }
+        Figure { name: name.into(), unit, better: Better::More, value, aim: None, goal: None }
     }
 
     pub fn aim(mut self, ratio: f64) -> Figure {
         self.aim = Some(ratio);
+        self
+    }
+
+    pub fn goal(mut self, value: f64) -> Figure {
+        self.goal = Some(value);
         self
     }
 }
@@ -58,31 +70,28 @@ impl Spread {
 /// All rounds of one scenario, by system.
 #[derive(Debug, Clone, Default)]
 pub struct Results {
-    /// Figures in the order in which they were first seen: name, unit, direction, aim.
-    order: Vec<Figure>,
-    values: BTreeMap<(String, String), Vec<f64>>,
+    rows: Vec<Row>,
 }
 
 impl Results {
     pub fn add(&mut self, system: &str, figure: Figure) {
-        self.values.entry((system.to_owned(), figure.name.clone())).or_default().push(figure.value);
-        if !self.order.iter().any(|f| f.name == figure.name) {
-            self.order.push(figure);
-        }
+        let at = self.rows.iter().position(|r| r.name == figure.name).unwrap_or_else(|| {
+            self.rows.push(Row {
+                name: figure.name,
+                unit: figure.unit.to_owned(),
+                better: figure.better,
+                aim: figure.aim,
+                goal: figure.goal,
+                values: BTreeMap::new(),
+            });
+            self.rows.len() - 1
+        });
+        self.rows[at].values.entry(system.to_owned()).or_default().push(figure.value);
     }
 
-    pub fn figures(&self) -> impl Iterator<Item = &Figure> {
-        self.order.iter()
-    }
-
-    pub fn spread(&self, system: &str, figure: &str) -> Option<Spread> {
-        Spread::of(self.values.get(&(system.to_owned(), figure.to_owned()))?.clone())
-    }
-
-    /// Median of the one over the median of the other.
-    pub fn ratio(&self, system: &str, base: &str, figure: &str) -> Option<f64> {
-        let (one, other) = (self.spread(system, figure)?.median, self.spread(base, figure)?.median);
-        (other > 0.0).then(|| one / other)
+    /// Figures in the order in which they were first seen.
+    pub fn into_rows(self) -> Vec<Row> {
+        self.rows
     }
 }
 
@@ -93,14 +102,15 @@ mod tests {
     #[test]
     fn medians_and_ratios() {
         let mut r = Results::default();
-        for (system, values) in [("a", vec![3.0, 1.0, 2.0]), ("b", vec![4.0, 8.0])] {
+        for (system, values) in [("Ottla", vec![3.0, 1.0, 2.0]), ("Apache Kafka", vec![4.0, 8.0])] {
             for v in values {
                 r.add(system, Figure::less("x", "s", v));
             }
         }
-        assert_eq!(r.spread("a", "x"), Some(Spread { least: 1.0, median: 2.0, greatest: 3.0 }));
-        assert_eq!(r.ratio("a", "b", "x"), Some(2.0 / 6.0));
-        assert_eq!(r.ratio("a", "c", "x"), None);
-        assert_eq!(r.figures().count(), 1);
+        let rows = r.into_rows();
+        assert_eq!(rows.len(), 1);
+        assert_eq!(rows[0].spread("Ottla"), Some(Spread { least: 1.0, median: 2.0, greatest: 3.0 }));
+        assert_eq!(rows[0].ratio(), Some(2.0 / 6.0));
+        assert_eq!(rows[0].spread("Nisshi"), None);
     }
 }

@@ -20,7 +20,8 @@ const CLUSTER_ID: &str = "4L6g3nShT-eMCtK--X86sw";
 pub enum System {
     Ottla,
     Kafka,
-    Nisshi,
+    NisshiMemory,
+    NisshiSqlite,
 }
 
 impl System {
@@ -28,17 +29,22 @@ impl System {
         match self {
             System::Ottla => "Ottla",
             System::Kafka => "Apache Kafka",
-            System::Nisshi => "Nisshi",
+            System::NisshiMemory => "Nisshi (memory)",
+            System::NisshiSqlite => "Nisshi (SQLite)",
         }
     }
 
-    pub fn parse(text: &str) -> Option<System> {
+    /// The systems that a word of `--against` stands for.
+    pub fn parse(text: &str) -> Option<&'static [System]> {
         match text {
-            "ottla" => Some(System::Ottla),
-            "kafka" => Some(System::Kafka),
-            "nisshi" => Some(System::Nisshi),
+            "kafka" => Some(&[System::Kafka]),
+            "nisshi" => Some(&[System::NisshiMemory, System::NisshiSqlite]),
             _ => None,
         }
+    }
+
+    pub fn is_nisshi(self) -> bool {
+        matches!(self, System::NisshiMemory | System::NisshiSqlite)
     }
 }
 
@@ -48,6 +54,8 @@ pub struct Programs {
     pub ottla: PathBuf,
     /// Class path of a Kafka broker; empty when there is none.
     pub kafka_classpath: String,
+    /// The program `nisshi`; empty when there is none.
+    pub nisshi: PathBuf,
 }
 
 /// A node that runs, or can be started again on the same data.
@@ -79,8 +87,11 @@ fn answers(port: u16) -> bool {
 impl Node {
     /// Formats a fresh directory under `base` and starts a node there. `extra` are more lines of `server.properties`.
     pub fn start(system: System, programs: &Programs, base: &Path, extra: &str) -> Result<Node, String> {
-        let dir =
-            base.join(format!("{}-{}", system.name().replace(' ', "-").to_lowercase(), std::process::id()));
+        let dir = base.join(format!(
+            "{}-{}",
+            system.name().replace([' ', '(', ')'], "-").to_lowercase(),
+            std::process::id()
+        ));
         let _ = fs::remove_dir_all(&dir);
         fs::create_dir_all(&dir).map_err(|e| format!("{}: {e}", dir.display()))?;
         let (port, controller) = (free_port()?, free_port()?);
@@ -94,7 +105,7 @@ impl Node {
             dir.display()
         );
         fs::write(&properties, text).map_err(|e| format!("{}: {e}", properties.display()))?;
-        if system != System::Nisshi {
+        if !system.is_nisshi() {
             // Ottla's tool writes what Kafka's writes, and takes milliseconds.
             let format = Command::new(&programs.ottla)
                 .args(["kafka-storage", "format", "-t", CLUSTER_ID, "-c"])
@@ -127,11 +138,17 @@ impl Node {
                 c.args(["-cp", &self.programs.kafka_classpath, "kafka.Kafka"]).arg(properties);
                 c
             }
-            System::Nisshi => {
-                let mut c = Command::new("nisshi");
-                c.args(["broker", "--kafka-cluster-id", CLUSTER_ID, "--storage-engine", "memory://bench/"]);
+            System::NisshiMemory | System::NisshiSqlite => {
+                let engine = match self.system {
+                    System::NisshiMemory => "memory://bench/".to_owned(),
+                    _ => format!("libsql://{}/nisshi.db", self.dir.display()),
+                };
+                let mut c = Command::new(&self.programs.nisshi);
+                c.args(["broker", "--kafka-cluster-id", CLUSTER_ID, "--storage-engine", &engine]);
                 c.arg("--kafka-listener-url").arg(format!("tcp://127.0.0.1:{}", self.port));
                 c.arg("--kafka-advertised-listener-url").arg(format!("tcp://127.0.0.1:{}", self.port));
+                // It writes a line for much of what it does.
+                c.env("RUST_LOG", "error").current_dir(&self.dir);
                 c
             }
         }
@@ -164,8 +181,26 @@ impl Node {
         Err(format!("{} did not answer within {START_PATIENCE:?}", self.system.name()))
     }
 
+    /// Where the partitions of this node are.
+    pub fn data(&self) -> PathBuf {
+        self.dir.join("data")
+    }
+
     pub fn bootstrap(&self) -> String {
         format!("127.0.0.1:{}", self.port)
+    }
+
+    /// An error when the process has ended by itself.
+    pub fn check_alive(&mut self) -> Result<(), String> {
+        match self.child.as_mut().map(Child::try_wait) {
+            Some(Ok(Some(status))) => {
+                let log = fs::read_to_string(self.dir.join("log")).unwrap_or_default();
+                let told =
+                    log.lines().find(|l| l.contains("ERROR") || l.contains("FATAL")).unwrap_or_default();
+                Err(format!("{} ended with {status}: {told}", self.system.name()))
+            }
+            _ => Ok(()),
+        }
     }
 
     pub fn pid(&self) -> u32 {
@@ -178,6 +213,10 @@ impl Node {
 
     pub fn rss_mb(&self) -> f64 {
         process::rss_mb(self.pid())
+    }
+
+    pub fn open_files(&self) -> f64 {
+        process::open_files(self.pid()) as f64
     }
 
     pub fn peak_mb(&self) -> f64 {

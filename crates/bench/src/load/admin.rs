@@ -7,6 +7,8 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 
 const TIMEOUT: Duration = Duration::from_secs(120);
+/// Partitions asked for at once; brokers refuse 10,000 and more.
+const MAX_PER_REQUEST: usize = 2_000;
 
 /// Makes topics with `partitions` partitions each and the given settings, and waits until they are there.
 pub fn create_topics(
@@ -21,7 +23,7 @@ pub fn create_topics(
         .create()
         .map_err(|e| e.to_string())?;
     let options = AdminOptions::new().operation_timeout(Some(TIMEOUT)).request_timeout(Some(TIMEOUT));
-    for chunk in names.chunks(500) {
+    for chunk in names.chunks((MAX_PER_REQUEST / partitions.max(1) as usize).max(1)) {
         let topics: Vec<NewTopic<'_>> = chunk
             .iter()
             .map(|name| {

@@ -41,12 +41,19 @@ pub struct Produce<'a> {
     /// Of each topic; records go round robin when `spread`, else as the client likes.
     pub partitions: i32,
     pub spread: bool,
+    /// How many different keys records have; 0 for none.
+    pub keys: u64,
     pub records: u64,
     pub record_bytes: usize,
     /// Of the client: `acks`, `linger.ms`, `compression.type`, ...
     pub settings: &'a [(&'a str, &'a str)],
     /// Stop after so long, delivered or not; for systems that would take for ever.
     pub at_most: Duration,
+}
+
+/// Numbers without an order, the same in every run.
+fn scattered(i: u64) -> u64 {
+    i.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 17
 }
 
 /// What came of it.
@@ -82,7 +89,12 @@ pub fn produce(load: &Produce<'_>) -> Result<Produced, String> {
     for i in 0..load.records {
         let at = i as usize;
         let topic = &load.topics[at % load.topics.len()];
-        let mut record = BaseRecord::<(), [u8]>::to(topic).payload(&values[at % values.len()]);
+        let key = scattered(i) % load.keys.max(1);
+        let key = key.to_be_bytes();
+        let mut record = BaseRecord::<[u8], [u8]>::to(topic).payload(&values[at % values.len()]);
+        if load.keys > 0 {
+            record = record.key(&key);
+        }
         if load.spread {
             record = record.partition(((at / load.topics.len()) % load.partitions as usize) as i32);
         }
@@ -119,18 +131,7 @@ pub fn consume(
     records: u64,
     settings: &[(&str, &str)],
 ) -> Result<Produced, String> {
-    let mut config = ClientConfig::new();
-    config.set("bootstrap.servers", bootstrap).set("group.id", "bench").set("enable.auto.commit", "false");
-    config.set("queued.max.messages.kbytes", "131072").set("fetch.wait.max.ms", "100");
-    for (key, value) in settings {
-        config.set(*key, *value);
-    }
-    let consumer: BaseConsumer = config.create().map_err(|e| e.to_string())?;
-    let mut list = TopicPartitionList::new();
-    for p in 0..partitions {
-        list.add_partition_offset(topic, p, Offset::Beginning).map_err(|e| e.to_string())?;
-    }
-    consumer.assign(&list).map_err(|e| e.to_string())?;
+    let consumer = consumer(bootstrap, &[topic.to_owned()], partitions, settings)?;
     let began = Instant::now();
     let (mut seen, mut bytes) = (0, 0);
     let mut last = Instant::now();
@@ -149,4 +150,50 @@ pub fn consume(
         }
     }
     Ok(Produced { bytes, elapsed: began.elapsed() })
+}
+
+/// Reads topics from their beginning to the ends of all their partitions, or for so long.
+pub fn consume_all(
+    bootstrap: &str,
+    topics: &[String],
+    partitions: i32,
+    at_most: Duration,
+) -> Result<Produced, String> {
+    let consumer = consumer(bootstrap, topics, partitions, &[("enable.partition.eof", "true")])?;
+    let (began, mut bytes, mut ended) = (Instant::now(), 0, 0);
+    while ended < topics.len() * partitions as usize && began.elapsed() < at_most {
+        match consumer.poll(Duration::from_millis(100)) {
+            Some(Ok(message)) => bytes += message.payload_len() as u64,
+            Some(Err(KafkaError::PartitionEOF(_))) => ended += 1,
+            Some(Err(e)) => return Err(e.to_string()),
+            None => {}
+        }
+    }
+    if bytes == 0 {
+        return Err("nothing was consumed".to_owned());
+    }
+    Ok(Produced { bytes, elapsed: began.elapsed() })
+}
+
+fn consumer(
+    bootstrap: &str,
+    topics: &[String],
+    partitions: i32,
+    settings: &[(&str, &str)],
+) -> Result<BaseConsumer, String> {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", bootstrap).set("group.id", "bench").set("enable.auto.commit", "false");
+    config.set("queued.max.messages.kbytes", "131072").set("fetch.wait.max.ms", "100");
+    for (key, value) in settings {
+        config.set(*key, *value);
+    }
+    let consumer: BaseConsumer = config.create().map_err(|e| e.to_string())?;
+    let mut list = TopicPartitionList::new();
+    for topic in topics {
+        for p in 0..partitions {
+            list.add_partition_offset(topic, p, Offset::Beginning).map_err(|e| e.to_string())?;
+        }
+    }
+    consumer.assign(&list).map_err(|e| e.to_string())?;
+    Ok(consumer)
 }

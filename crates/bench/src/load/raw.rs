@@ -1,5 +1,5 @@
-//! Produce requests straight onto sockets, with an exact number in flight on each of many connections. Stock clients
-//! decide that number themselves, and are busier than the broker with requests this small.
+//! Requests straight onto sockets, with an exact number in flight on each of many connections. Stock clients decide that
+//! number themselves, and are busier than the broker with requests this small.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -7,15 +7,18 @@ use std::time::{Duration, Instant};
 
 use ottla_protocol::messages::metadata_request::MetadataRequestTopic;
 use ottla_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
-use ottla_protocol::messages::{MetadataRequest, ProduceRequest};
+use ottla_protocol::messages::{MetadataRequest, ProduceRequest, ProduceResponse};
 use ottla_protocol::records::{BatchBuilder, BatchOptions};
 use ottla_protocol::{ApiKey, frame};
 
-/// The newest version that names topics instead of giving their ids.
-const PRODUCE_VERSION: i16 = 12;
-const METADATA_VERSION: i16 = 12;
+use super::rpc;
 
-/// What to send.
+/// The newest version that names topics instead of giving their ids.
+pub const PRODUCE_VERSION: i16 = 12;
+const METADATA_VERSION: i16 = 12;
+const MAX_RESPONSE_BYTES: usize = 64 << 20;
+
+/// Produce requests of one record each.
 #[derive(Debug, Clone, Copy)]
 pub struct SmallRequests<'a> {
     pub port: u16,
@@ -24,6 +27,8 @@ pub struct SmallRequests<'a> {
     pub connections: usize,
     pub in_flight: usize,
     pub requests: u64,
+    /// Ends after so long even if not all requests were sent.
+    pub at_most: Duration,
     pub record_bytes: usize,
     pub acks: i16,
 }
@@ -41,46 +46,54 @@ impl Answered {
     }
 }
 
-fn produce_frame(load: &SmallRequests<'_>, partition: i32) -> Result<Vec<u8>, String> {
-    let mut batch = BatchBuilder::new(BatchOptions::default());
+/// One record to each of `partitions` in one Produce request.
+pub fn produce_frame(topics: &[(&str, Vec<i32>)], record_bytes: usize, acks: i16) -> Result<Vec<u8>, String> {
     let now_ms = std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
         .map_or(0, |d| d.as_millis() as i64);
-    let value = &super::payloads(load.record_bytes, 1)[0];
-    batch.append(now_ms, None, Some(value), std::iter::empty());
-    let mut records = Vec::new();
-    batch.write_to(&mut records).map_err(|e| e.to_string())?;
-    let request = ProduceRequest {
-        transactional_id: None,
-        acks: load.acks,
-        timeout_ms: 30_000,
-        topic_data: vec![TopicProduceData {
-            name: load.topic.into(),
-            partition_data: vec![PartitionProduceData {
-                index: partition,
-                records: Some(records.into()),
-                ..Default::default()
-            }],
+    let mut batch = BatchBuilder::new(BatchOptions::default());
+    batch.append(now_ms, None, Some(&super::payloads(record_bytes, 1)[0]), std::iter::empty());
+    let records = batch.build().map_err(|e| e.to_string())?;
+    let topic_data = topics
+        .iter()
+        .map(|(name, partitions)| TopicProduceData {
+            name: (*name).into(),
+            partition_data: partitions
+                .iter()
+                .map(|index| PartitionProduceData {
+                    index: *index,
+                    records: Some(records.clone()),
+                    ..Default::default()
+                })
+                .collect(),
             ..Default::default()
-        }],
-        ..Default::default()
-    };
+        })
+        .collect();
+    let request =
+        ProduceRequest { transactional_id: None, acks, timeout_ms: 30_000, topic_data, ..Default::default() };
     frame::request_frame(ApiKey::Produce, PRODUCE_VERSION, 1, Some("bench".into()), &request)
         .map(|f| f.to_vec())
         .map_err(|e| e.to_string())
 }
 
-/// Reads one response and returns its length.
-fn skip_response(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Result<usize, String> {
+/// A Produce response that says no.
+pub fn check_produced(response: Vec<u8>) -> Result<(), String> {
+    let answer: ProduceResponse = rpc::decode(ApiKey::Produce, PRODUCE_VERSION, response)?;
+    match answer.responses.iter().flat_map(|t| &t.partition_responses).find(|p| p.error_code != 0) {
+        Some(p) => Err(format!("produce: error {} {:?}", p.error_code, p.error_message)),
+        None => Ok(()),
+    }
+}
+
+fn read_response(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Result<(), String> {
     let mut length = [0; 4];
     stream.read_exact(&mut length).map_err(|e| e.to_string())?;
     let length = u32::from_be_bytes(length) as usize;
-    if length > 64 << 20 {
+    if length > MAX_RESPONSE_BYTES {
         return Err(format!("a response of {length} bytes"));
     }
     buffer.resize(length, 0);
-    stream.read_exact(buffer).map_err(|e| e.to_string())?;
-    Ok(length)
+    stream.read_exact(buffer).map_err(|e| e.to_string())
 }
 
 /// Opens a connection and asks for the topic, as every client does.
@@ -97,23 +110,73 @@ pub fn connect(port: u16, topic: Option<&str>) -> Result<TcpStream, String> {
             frame::request_frame(ApiKey::Metadata, METADATA_VERSION, 0, Some("bench".into()), &request)
                 .map_err(|e| e.to_string())?;
         stream.write_all(&asked).map_err(|e| e.to_string())?;
-        skip_response(&mut stream, &mut Vec::new())?;
+        read_response(&mut stream, &mut Vec::new())?;
     }
     Ok(stream)
 }
 
-/// Sends the requests from as many threads as there are connections, but at most four.
+/// Sends one-record Produce requests; see [`pipeline`].
 pub fn small_requests(load: &SmallRequests<'_>) -> Result<Answered, String> {
-    let threads = load.connections.clamp(1, 4);
-    let per_connection = (load.requests / load.connections as u64).max(1);
-    let mut groups: Vec<Vec<(TcpStream, Vec<u8>)>> = (0..threads).map(|_| Vec::new()).collect();
+    let mut connections = Vec::new();
     for i in 0..load.connections {
-        let stream = connect(load.port, Some(load.topic))?;
-        let frame = produce_frame(load, i as i32 % load.partitions)?;
-        groups[i % threads].push((stream, frame));
+        let partition = i as i32 % load.partitions;
+        let frame = produce_frame(&[(load.topic, vec![partition])], load.record_bytes, load.acks)?;
+        connections.push((connect(load.port, Some(load.topic))?, vec![frame]));
     }
+    pipeline(connections, load.in_flight, load.requests, load.at_most, &check_produced)
+}
+
+/// Connections, each with the frames that it sends in turn.
+pub type Loaded = Vec<(TcpStream, Vec<Vec<u8>>)>;
+
+struct Connection {
+    stream: TcpStream,
+    frames: Vec<Vec<u8>>,
+    next: usize,
+    length: usize,
+}
+
+impl Connection {
+    fn send(&mut self, count: u64) -> Result<(), String> {
+        let mut burst = Vec::new();
+        for _ in 0..count {
+            burst.extend_from_slice(&self.frames[self.next]);
+            self.next = (self.next + 1) % self.frames.len();
+        }
+        self.stream.write_all(&burst).map_err(|e| e.to_string())
+    }
+
+    /// The first answer is decoded, and so is each of another length: decoding all would cost more than the broker spends.
+    fn receive(&mut self, buffer: &mut Vec<u8>, check: Check<'_>) -> Result<(), String> {
+        read_response(&mut self.stream, buffer)?;
+        if buffer.len() != self.length {
+            self.length = buffer.len();
+            check(buffer.clone())?;
+        }
+        Ok(())
+    }
+}
+
+/// Says what is wrong with a response.
+pub type Check<'a> = &'a (dyn Fn(Vec<u8>) -> Result<(), String> + Sync);
+
+/// Sends `requests` requests over the connections, `in_flight` at a time on each, from at most four threads, and ends early
+/// after `at_most`. An answer that `check` refuses ends it with an error.
+pub fn pipeline(
+    connections: Loaded,
+    in_flight: usize,
+    requests: u64,
+    at_most: Duration,
+    check: Check<'_>,
+) -> Result<Answered, String> {
+    let threads = connections.len().clamp(1, 4);
+    let per_connection = (requests / connections.len().max(1) as u64).max(1);
+    let mut groups: Vec<Vec<Connection>> = (0..threads).map(|_| Vec::new()).collect();
+    for (i, (stream, frames)) in connections.into_iter().enumerate() {
+        groups[i % threads].push(Connection { stream, frames, next: 0, length: 0 });
+    }
+    let window = (in_flight as u64).min(per_connection);
     let began = Instant::now();
-    let in_flight = load.in_flight as u64;
     std::thread::scope(|scope| {
         let running: Vec<_> = groups
             .into_iter()
@@ -121,27 +184,25 @@ pub fn small_requests(load: &SmallRequests<'_>) -> Result<Answered, String> {
                 scope.spawn(move || -> Result<u64, String> {
                     let mut buffer = Vec::new();
                     let mut answered = 0;
-                    let window = in_flight.min(per_connection);
-                    for (stream, frame) in &mut group {
-                        let burst = frame.repeat(window as usize);
-                        stream.write_all(&burst).map_err(|e| e.to_string())?;
+                    for connection in &mut group {
+                        connection.send(window)?;
                     }
                     let mut left = per_connection - window;
-                    while left > 0 {
+                    while left > 0 && began.elapsed() < at_most {
                         // A window is refilled by halves, so that requests and answers are on their way at the same time.
                         let step = (window / 2).max(1).min(left);
-                        for (stream, frame) in &mut group {
+                        for connection in &mut group {
                             for _ in 0..step {
-                                skip_response(stream, &mut buffer)?;
+                                connection.receive(&mut buffer, check)?;
                                 answered += 1;
                             }
-                            stream.write_all(&frame.repeat(step as usize)).map_err(|e| e.to_string())?;
+                            connection.send(step)?;
                         }
                         left -= step;
                     }
-                    for (stream, _) in &mut group {
+                    for connection in &mut group {
                         for _ in 0..window {
-                            skip_response(stream, &mut buffer)?;
+                            connection.receive(&mut buffer, check)?;
                             answered += 1;
                         }
                     }

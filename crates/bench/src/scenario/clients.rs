@@ -1,13 +1,16 @@
 //! Many small requests, many connections.
 
-use std::net::TcpStream;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use ottla_protocol::ApiKey;
+use ottla_protocol::messages::{ApiVersionsRequest, ApiVersionsResponse};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use super::Context;
+use super::{Context, watch};
 use crate::load::admin;
-use crate::load::raw::{self, SmallRequests, small_requests as send};
+use crate::load::raw::{SmallRequests, small_requests as send};
+use crate::load::rpc::Rpc;
+use crate::process;
 use crate::stats::Figure;
 
 pub fn small_requests(ctx: &Context<'_>) -> Result<Vec<Figure>, String> {
@@ -20,6 +23,7 @@ pub fn small_requests(ctx: &Context<'_>) -> Result<Vec<Figure>, String> {
         connections,
         in_flight,
         requests,
+        at_most: Duration::from_secs(60),
         record_bytes: 100,
         acks: 1,
     };
@@ -33,18 +37,27 @@ pub fn small_requests(ctx: &Context<'_>) -> Result<Vec<Figure>, String> {
         (1_000, 1, 100_000, None),
     ];
     for (connections, in_flight, requests, aim) in cases {
-        let before = node.usage();
-        let done = send(&load(connections, in_flight, ctx.amount(requests)))?;
-        let used = node.usage().since(&before);
         let name = format!("{connections} connections, {in_flight} in flight");
-        let per = used.cpu_s() * 1e6 / done.requests as f64;
+        ctx.say(&name);
+        let (done, spent) = watch(&node, || send(&load(connections, in_flight, ctx.amount(requests))))?;
+        let per = spent.us_per(done.requests);
         let figure = Figure::less(format!("CPU per one-record produce request: {name}"), "us", per);
         figures.push(match aim {
             Some(ratio) => figure.aim(ratio),
             None => figure,
         });
         figures.push(Figure::more(format!("one-record produce requests: {name}"), "1/s", done.per_s()));
+        figures.push(Figure::less(format!("load generator's CPU: {name}"), "% of a core", spent.generator));
+        let switches = spent.broker.switches as f64 / done.requests as f64;
+        figures.push(Figure::less(format!("context switches per request: {name}"), "", switches));
+        // In a pass of its own: whoever counts slows what is counted.
+        let pass = || send(&load(connections, in_flight, ctx.amount(requests) / 5));
+        if let Some((calls, done)) = process::system_calls(node.pid(), pass)? {
+            let per = calls as f64 / done.requests as f64;
+            figures.push(Figure::less(format!("system calls per request: {name}"), "", per));
+        }
     }
+    figures.push(Figure::less("peak RSS, file pages included", "MB", node.peak_mb()));
     Ok(figures)
 }
 
@@ -54,21 +67,61 @@ pub fn connections(ctx: &Context<'_>) -> Result<Vec<Figure>, String> {
     // A refusal leaves the limit as it was, and shows as a connection that fails.
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
     let node = ctx.start("max.connections.per.ip=100000\n")?;
-    let mut storm: Vec<TcpStream> = Vec::new();
     let wanted = ctx.amount(IDLE as u64) as usize;
-    let rss = node.rss_mb();
-    let before = node.usage();
-    let began = Instant::now();
-    for _ in 0..wanted {
-        storm.push(raw::connect(node.port, None)?);
-    }
-    let elapsed = began.elapsed().as_secs_f64();
-    let used = node.usage().since(&before);
+    // A first few, so that what is made once is not counted as theirs.
+    drop(storm(node.port, 100)?);
     std::thread::sleep(Duration::from_secs(2));
-    let each = (node.rss_mb() - rss) * 1e6 / wanted as f64;
+    let rss = node.rss_mb();
+    let (open, spent) = watch(&node, || storm(node.port, wanted))?;
+    std::thread::sleep(Duration::from_secs(2));
+    let each = (node.rss_mb() - rss) * 1024.0 * 1024.0 / wanted as f64;
+    let ((), idle) = watch(&node, || {
+        std::thread::sleep(ctx.lasting(10));
+        Ok(())
+    })?;
+    drop(open);
     Ok(vec![
         Figure::less("memory per idle connection", "B", each),
-        Figure::less("CPU per new connection", "us", used.cpu_s() * 1e6 / wanted as f64),
-        Figure::more("new connections", "1/s", wanted as f64 / elapsed),
+        Figure::less("CPU per new connection with its first request", "us", spent.us_per(wanted as u64)),
+        Figure::more("new connections", "1/s", wanted as f64 / spent.elapsed.as_secs_f64()),
+        Figure::less("load generator's CPU", "% of a core", spent.generator),
+        Figure::less(
+            "idle CPU with all of them open",
+            "% of a core",
+            idle.broker.cpu_s() / idle.elapsed.as_secs_f64() * 100.0,
+        ),
     ])
+}
+
+/// Opens connections from four threads; each asks for ApiVersions, as every client does, and is kept.
+fn storm(port: u16, wanted: usize) -> Result<Vec<Rpc>, String> {
+    const THREADS: usize = 4;
+    std::thread::scope(|scope| {
+        let running: Vec<_> = (0..THREADS)
+            .map(|i| {
+                scope.spawn(move || -> Result<Vec<Rpc>, String> {
+                    let mut open = Vec::new();
+                    for _ in (i..wanted).step_by(THREADS) {
+                        let mut rpc = Rpc::connect(port)?;
+                        let request = ApiVersionsRequest {
+                            client_software_name: "bench".into(),
+                            client_software_version: "1".into(),
+                            ..Default::default()
+                        };
+                        let answer: ApiVersionsResponse = rpc.call(ApiKey::ApiVersions, 3, &request)?;
+                        if answer.error_code != 0 {
+                            return Err(format!("ApiVersions: error {}", answer.error_code));
+                        }
+                        open.push(rpc);
+                    }
+                    Ok(open)
+                })
+            })
+            .collect();
+        let mut all = Vec::new();
+        for thread in running {
+            all.extend(thread.join().map_err(|_| "a thread panicked".to_owned())??);
+        }
+        Ok(all)
+    })
 }

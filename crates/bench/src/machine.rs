@@ -1,0 +1,103 @@
+//! The machine under the systems: what it is, and how each turn finds it.
+
+use std::path::Path;
+
+/// What is touched before a turn: as much as a turn's page cache may grow by, bounded by what is free.
+const TOUCH_BYTES: u64 = 4 << 30;
+
+/// Free bytes where `dir` is; scenarios write gigabytes.
+pub fn free_bytes(dir: &Path) -> u64 {
+    rustix::fs::statvfs(dir).map_or(0, |s| s.f_bavail * s.f_frsize)
+}
+
+/// Makes the machine as the turn of every system finds it: nothing waits to be written, the page cache is empty (with the
+/// right to empty it), and memory that is free has been used before, so that no system pays for pages that a hypervisor
+/// has to find first. Returns whether the page cache could be emptied.
+pub fn settle() -> bool {
+    rustix::fs::sync();
+    let dropped = drop_page_cache();
+    touch_memory();
+    dropped
+}
+
+/// Empties the page cache; false without the right to.
+pub fn drop_page_cache() -> bool {
+    rustix::fs::sync();
+    std::fs::write("/proc/sys/vm/drop_caches", "3").is_ok()
+}
+
+fn touch_memory() {
+    let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let free_kb: u64 = text
+        .lines()
+        .find_map(|l| l.strip_prefix("MemFree:")?.split_whitespace().next()?.parse().ok())
+        .unwrap_or(0);
+    // Half of it at most: the machine may have other users.
+    let bytes = TOUCH_BYTES.min(free_kb * 1024 / 2) as usize;
+    let memory = vec![1u8; bytes];
+    std::hint::black_box(&memory);
+}
+
+/// Lets go of the cached pages of the files below `dir`, which must be on the disk for that.
+pub fn evict(dir: &Path) {
+    rustix::fs::sync();
+    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            evict(&path);
+        } else if let Ok(file) = std::fs::File::open(&path) {
+            let _ = rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed);
+        }
+    }
+}
+
+/// Bytes of the files below `dir`.
+pub fn bytes_below(dir: &Path) -> u64 {
+    std::fs::read_dir(dir)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| match entry.metadata() {
+            Ok(m) if m.is_dir() => bytes_below(&entry.path()),
+            Ok(m) => m.len(),
+            Err(_) => 0,
+        })
+        .sum()
+}
+
+/// Processor, memory and kernel in a line.
+pub fn describe() -> String {
+    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+    let cpu = read("/proc/cpuinfo");
+    let model = cpu
+        .lines()
+        .find_map(|l| l.strip_prefix("model name")?.split_once(':'))
+        .map_or("?", |(_, m)| m.trim());
+    let cores = cpu.lines().filter(|l| l.starts_with("processor")).count();
+    let memory = read("/proc/meminfo");
+    let gb = memory
+        .lines()
+        .find_map(|l| l.strip_prefix("MemTotal:")?.split_whitespace().next()?.parse::<f64>().ok())
+        .unwrap_or(0.0)
+        / 1e6;
+    format!("{cores} cores, {model}, {gb:.0} GB; Linux {}", read("/proc/sys/kernel/osrelease").trim())
+}
+
+/// Day and hour in UTC, as in 2026-01-31 14:05.
+pub fn now() -> String {
+    output("date", &["-u", "+%Y-%m-%d %H:%M"])
+}
+
+/// The commit that is checked out, with a `+` when files differ from it.
+pub fn commit() -> String {
+    let changed =
+        !output("git", &["status", "--porcelain", "--untracked-files=no"]).trim_matches('?').is_empty();
+    format!("{}{}", output("git", &["rev-parse", "--short=10", "HEAD"]), if changed { "+" } else { "" })
+}
+
+fn output(program: &str, args: &[&str]) -> String {
+    match std::process::Command::new(program).args(args).output() {
+        Ok(o) if o.status.success() => String::from_utf8_lossy(&o.stdout).trim().to_owned(),
+        _ => "?".to_owned(),
+    }
+}

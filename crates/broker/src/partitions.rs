@@ -203,7 +203,7 @@ impl Partitions {
             Ok(log) => log,
             Err(error) => {
                 tracing::error!(partition = %name, %error, source = std::error::Error::source(&error).map(tracing::field::display), "cannot open the log of a partition");
-                if error.is_no_space() {
+                if error.is_shortage() {
                     self.unopened.lock().unwrap_or_else(PoisonError::into_inner).insert(key);
                 }
                 return;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use ottla_broker::logging;
 use ottla_broker::start::{self, Started};
 use ottla_metadata::config::{ProviderKind, RawConfig, StaticConfig};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 pub fn run(args: &[String]) -> i32 {
     let mut raw = RawConfig::new();
@@ -82,6 +83,7 @@ pub fn serve(raw: &RawConfig, on_started: impl FnOnce(&Started)) -> i32 {
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
+    raise_descriptor_limit();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(e) => {
@@ -97,6 +99,18 @@ pub fn serve(raw: &RawConfig, on_started: impl FnOnce(&Started)) -> i32 {
             eprintln!("ottla server: {e}");
             1
         }
+    }
+}
+
+/// A segment takes a descriptor and a connection another: as many as the process may have.
+fn raise_descriptor_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current == limit.maximum {
+        return;
+    }
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum })
+    {
+        tracing::warn!(%error, current = ?limit.current, maximum = ?limit.maximum, "cannot raise the limit of open files");
     }
 }
 

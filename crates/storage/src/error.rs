@@ -210,9 +210,9 @@ impl LogError {
         }
     }
 
-    /// Whether the disk is full, which heals when space returns.
-    pub fn is_no_space(&self) -> bool {
-        matches!(self, LogError::Storage { source, .. } if is_no_space(source))
+    /// Whether something has run out that may return: space on the disk, a quota, file descriptors.
+    pub fn is_shortage(&self) -> bool {
+        matches!(self, LogError::Storage { source, .. } if is_shortage(source))
     }
 }
 
@@ -249,7 +249,9 @@ impl CorruptFile {
     }
 }
 
-/// Whether an error says that there is no space, or no quota, left.
-pub(crate) fn is_no_space(error: &io::Error) -> bool {
+/// Whether an error says that there is no space, no quota or no file descriptor left. A directory is not to blame for
+/// any of these, and goes on when there is.
+pub(crate) fn is_shortage(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+        || matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
 }

@@ -51,6 +51,26 @@ fn partition(topic: &str, number: i32) -> TopicPartition {
     TopicPartition::new(topic, number)
 }
 
+/// The open files of this process below a folder.
+fn open_files(below: &std::path::Path) -> usize {
+    let descriptors = std::fs::read_dir("/proc/self/fd").expect("lists");
+    let links = descriptors.flatten().filter_map(|entry| std::fs::read_link(entry.path()).ok());
+    links.filter(|path| path.starts_with(below)).count()
+}
+
+#[test]
+fn a_partition_keeps_one_file_open() {
+    let setup = Setup::new();
+    let dirs = setup.open();
+    let before = open_files(setup.folder.path());
+    for number in 0..20 {
+        let log = dirs.get_or_create(&partition("many", number), None, None, NOW_MS).expect("creates");
+        append(&log, 10);
+        log.flush(NOW_MS).expect("flushes");
+    }
+    assert_eq!(open_files(setup.folder.path()) - before, 20);
+}
+
 #[test]
 fn partitions_are_spread_and_found_again_after_a_clean_stop() {
     let setup = Setup::new();

@@ -130,9 +130,16 @@ fn directories_of_kafka_are_in_order() {
         let (summary, findings) = examine(&fixture.dirs());
         assert_eq!(findings.problems(), Vec::<String>::new(), "{name}");
         assert_eq!(summary.problems, 0, "{name}");
-        assert!(summary.partitions > 4 && summary.segments > 4 && summary.batches > 10, "{name}: {summary:?}");
+        assert!(
+            summary.partitions > 4 && summary.segments > 4 && summary.batches > 10,
+            "{name}: {summary:?}"
+        );
         assert_eq!(summary.bytes, findings.bytes, "{name}");
-        assert_eq!(summary.bytes, examine::bytes_to_read(&ReadOnly, &fixture.dirs()).expect("lists"), "{name}");
+        assert_eq!(
+            summary.bytes,
+            examine::bytes_to_read(&ReadOnly, &fixture.dirs()).expect("lists"),
+            "{name}"
+        );
         let stopped = findings.all.iter().any(|f| matches!(f.problem, Problem::NotStoppedInOrder));
         assert_eq!(stopped, name.ends_with("kill"), "{name}");
         let mut after = BTreeMap::new();

@@ -23,6 +23,8 @@ const FULL: u8 = 1;
 const BROKEN_WRITES: u8 = 2;
 /// Syncs fail with an I/O error.
 const BROKEN_SYNCS: u8 = 3;
+/// Files cannot be opened: the process has no descriptor left.
+const NO_DESCRIPTORS: u8 = 4;
 
 #[derive(Debug, Default)]
 struct Faults {
@@ -47,6 +49,9 @@ struct FaultyFile(Arc<dyn DiskFile>, Arc<Faults>);
 
 impl Disk for FaultyDisk {
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>> {
+        if self.1.is(NO_DESCRIPTORS) {
+            return Err(io::Error::from_raw_os_error(libc::EMFILE));
+        }
         Ok(Arc::new(FaultyFile(self.0.open(path, mode)?, Arc::clone(&self.1))))
     }
     fn create_dir_all(&self, path: &Path) -> io::Result<()> {
@@ -193,7 +198,7 @@ fn a_full_disk_costs_the_append_and_nothing_else() {
     setup.faults.set(FULL);
     for _ in 0..3 {
         let error = append(&log, 20).expect_err("no space");
-        assert!(error.is_no_space());
+        assert!(error.is_shortage());
         assert_eq!(error.error_code(), ErrorCode::KafkaStorageError);
         assert_eq!((log.log_end_offset(), count(&log)), (40, 40), "reads go on");
     }
@@ -206,6 +211,25 @@ fn a_full_disk_costs_the_append_and_nothing_else() {
     let log = setup.open(false).expect("no torn batch is left");
     assert_eq!((log.log_end_offset(), count(&log)), (80, 80));
     assert_eq!(log.active_producers()[0].last_sequence, 79);
+}
+
+#[test]
+fn without_descriptors_logs_stay_closed_but_the_directory_is_not_to_blame() {
+    let setup = Setup::new(small());
+    setup.faults.set(NO_DESCRIPTORS);
+    assert!(setup.open(true).expect_err("no descriptor").is_shortage());
+    assert!(!setup.state.is_offline());
+    setup.faults.set(FINE);
+    let log = setup.open(true).expect("opens");
+    setup.faults.set(NO_DESCRIPTORS);
+    // Until a segment has to be rolled or an index written.
+    let failed = (0..500).find_map(|index| append(&log, index).err()).expect("needs a file at last");
+    assert!(failed.is_shortage());
+    assert!(!setup.state.is_offline());
+    setup.faults.set(FINE);
+    let end = log.log_end_offset();
+    append(&log, end as i32 / 2).expect("goes on");
+    assert_eq!(count(&log), log.log_end_offset());
 }
 
 #[test]

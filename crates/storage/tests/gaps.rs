@@ -38,8 +38,8 @@ impl Setup {
 fn append(log: &Log) {
     let mut builder = BatchBuilder::new(BatchOptions::default());
     builder.append(NOW_MS, None, Some(&[7; 100]), []);
-    let mut bytes = builder.build().expect("builds").to_vec();
-    log.append_as_leader(&mut bytes, &AppendOptions::new(AppendOrigin::Client, 0, NOW_MS)).expect("appends");
+    let bytes = builder.build().expect("builds").to_vec();
+    log.append_as_leader(&bytes, &AppendOptions::new(AppendOrigin::Client, 0, NOW_MS)).expect("appends");
     log.maybe_increment_high_watermark(log.log_end_offset());
 }
 

@@ -131,9 +131,9 @@ struct Setup {
 fn append(log: &Log, fill: u8) {
     let mut builder = BatchBuilder::new(BatchOptions::default());
     builder.append(NOW_MS, None, Some(&[fill; VALUE_BYTES]), []);
-    let mut bytes = builder.build().expect("builds").to_vec();
+    let bytes = builder.build().expect("builds").to_vec();
     let options = AppendOptions::new(AppendOrigin::Client, 0, NOW_MS);
-    log.append_as_leader(&mut bytes, &options).expect("appends");
+    log.append_as_leader(&bytes, &options).expect("appends");
     log.maybe_increment_high_watermark(log.log_end_offset());
 }
 

@@ -483,7 +483,7 @@ impl Task {
                 Effect::Append(batch) => {
                     let epoch = self.core.epoch();
                     let append = |log: &MetadataLog| log.append_as_leader(&batch.bytes, epoch);
-                    match self.once_there_is_room(LogError::is_no_space, append) {
+                    match self.once_there_is_room(LogError::is_shortage, append) {
                         Ok(()) => self.unflushed = true,
                         Err(e) => self.fail(&e),
                     }
@@ -492,7 +492,7 @@ impl Task {
                     let epoch = self.core.epoch();
                     let voter = self.core.is_voter();
                     let append = |log: &MetadataLog| log.append_as_follower(&batches, epoch, voter);
-                    match self.once_there_is_room(LogError::is_no_space, append) {
+                    match self.once_there_is_room(LogError::is_shortage, append) {
                         Ok(()) => self.unflushed = true,
                         Err(e) => self.fail(&e),
                     }
@@ -729,7 +729,7 @@ impl Task {
         let epoch = self.core.epoch();
         for batch in &batches {
             let append = |log: &MetadataLog| log.append_as_leader(&batch.bytes, epoch);
-            if let Err(e) = self.once_there_is_room(LogError::is_no_space, append) {
+            if let Err(e) = self.once_there_is_room(LogError::is_shortage, append) {
                 self.fail(&e);
                 return None;
             }

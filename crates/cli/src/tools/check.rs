@@ -47,7 +47,11 @@ pub fn main(args: &[String]) -> ToolResult {
     let targets = match options.words() {
         [command, targets @ ..] if command == "check" && !targets.is_empty() => targets,
         [command] if command == "check" => return Err(cannot("which directory? ottla storage check DIR")),
-        _ => return Err(cannot("there is one command: ottla storage check DIR. See also: ottla kafka-storage")),
+        _ => {
+            return Err(cannot(
+                "there is one command: ottla storage check DIR. See also: ottla kafka-storage",
+            ));
+        }
     };
     let (dirs, expected) = directories(targets)?;
     for dir in &dirs {

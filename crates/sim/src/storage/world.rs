@@ -629,7 +629,7 @@ impl World {
     fn only_full(&mut self, log: &Log, error: &LogError) -> Result<bool, String> {
         let text = error.to_string();
         self.tell(|| format!("error: {text}"));
-        if error.is_no_space() && !log.dir_state().is_offline() {
+        if error.is_shortage() && !log.dir_state().is_offline() {
             return Ok(true);
         }
         if log.dir_state().is_offline() {

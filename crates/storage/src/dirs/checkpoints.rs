@@ -39,7 +39,7 @@ impl LogDirs {
                 .and_then(|()| dir.log_starts.write(&self.log_starts(dir)))
                 .and_then(|()| dir.high_watermarks.write(&high_watermarks));
             if let Err(error) = result
-                && !crate::error::is_no_space(&error)
+                && !crate::error::is_shortage(&error)
             {
                 dir.state.fail("Error while writing checkpoints", &error);
             }
@@ -101,7 +101,7 @@ impl LogDirs {
             return Ok(());
         };
         self.note_recovery_points(dir).map_err(|error| {
-            if !crate::error::is_no_space(&error) {
+            if !crate::error::is_shortage(&error) {
                 dir.state.fail("Error while writing checkpoints", &error);
             }
             LogError::Storage {
@@ -121,7 +121,7 @@ impl LogDirs {
         let mut starts = self.log_starts(dir);
         starts.remove(log.partition());
         dir.log_starts.write(&starts).map_err(|error| {
-            if !crate::error::is_no_space(&error) {
+            if !crate::error::is_shortage(&error) {
                 dir.state.fail("Error while writing checkpoints", &error);
             }
             LogError::Storage {

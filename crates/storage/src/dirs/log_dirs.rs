@@ -301,7 +301,7 @@ impl LogDirs {
         // A log that was cut ends at or before the point that is noted. Were it closed there, the next recovery would
         // begin behind the segment whose indexes were built anew and are not durable.
         match if clean { Ok(()) } else { self.note_recovery_points(dir) } {
-            Err(error) if !crate::error::is_no_space(&error) => Err(error),
+            Err(error) if !crate::error::is_shortage(&error) => Err(error),
             _ => Ok(()),
         }
     }

@@ -11,7 +11,8 @@ use super::partition::{self, PartitionFacts, PartitionPlace};
 use super::segment::Policy;
 use super::{Examiner, Expected, text};
 use crate::checkpoint::{
-    CLEANER_OFFSET_CHECKPOINT, HIGH_WATERMARK_CHECKPOINT, LOG_START_OFFSET_CHECKPOINT, RECOVERY_POINT_CHECKPOINT,
+    CLEANER_OFFSET_CHECKPOINT, HIGH_WATERMARK_CHECKPOINT, LOG_START_OFFSET_CHECKPOINT,
+    RECOVERY_POINT_CHECKPOINT,
 };
 use crate::dirs::{
     CLEAN_SHUTDOWN_FILE, CLUSTER_METADATA_DIR, DirKind, LOCK_FILE, META_PROPERTIES_FILE, MetaProperties,
@@ -75,7 +76,8 @@ fn meta_properties(examiner: &mut Examiner<'_>, dir: &Path, others: bool) -> Opt
                 examiner.found(finding.at(line("version")));
             }
             for (key, _) in &meta.other {
-                let finding = Finding::note(&path, malformed(format!("{key} is no property of it")), Effect::Nothing);
+                let finding =
+                    Finding::note(&path, malformed(format!("{key} is no property of it")), Effect::Nothing);
                 examiner.found(finding.at(line(key)));
             }
             if meta.directory_id.is_none() {
@@ -85,7 +87,8 @@ fn meta_properties(examiner: &mut Examiner<'_>, dir: &Path, others: bool) -> Opt
             let odd_id = |id: &String| id.parse::<Uuid>().is_err();
             if let Some(id) = meta.cluster_id.as_ref().filter(|id| odd_id(id)) {
                 let reason = format!("cluster.id {id} is not of the form that Kafka gives it");
-                examiner.found(Finding::note(&path, malformed(reason), Effect::Nothing).at(line("cluster.id")));
+                examiner
+                    .found(Finding::note(&path, malformed(reason), Effect::Nothing).at(line("cluster.id")));
             }
             Some(meta)
         }
@@ -97,7 +100,8 @@ fn meta_properties(examiner: &mut Examiner<'_>, dir: &Path, others: bool) -> Opt
                 MetaPropertiesError::UnknownVersion { .. } => line("version"),
                 MetaPropertiesError::Invalid { key } => line(key),
             };
-            examiner.found(Finding::problem(&path, malformed(error.to_string()), Effect::Refused).at(position));
+            examiner
+                .found(Finding::problem(&path, malformed(error.to_string()), Effect::Refused).at(position));
             None
         }
     }
@@ -211,7 +215,8 @@ fn examine_dir(
             logs.insert(partition, found);
         }
     }
-    for (name, offsets) in CHECKPOINTS.iter().zip([&recovery_points, &log_starts, &high_watermarks, &cleaned]) {
+    for (name, offsets) in CHECKPOINTS.iter().zip([&recovery_points, &log_starts, &high_watermarks, &cleaned])
+    {
         compare(examiner, &dir.join(name), name, offsets, &logs, clean);
     }
     let unclean = !clean && !logs.is_empty();
@@ -246,7 +251,8 @@ fn clean_shutdown(examiner: &mut Examiner<'_>, dir: &Path) -> bool {
             // Kafka before 3.7 leaves it empty.
             let parsed = serde_json::from_slice::<serde_json::Value>(&bytes);
             let good = parsed.as_ref().is_ok_and(|json| {
-                json.get("version") == Some(&0.into()) && json.get("brokerEpoch").is_some_and(|epoch| epoch.is_i64())
+                json.get("version") == Some(&0.into())
+                    && json.get("brokerEpoch").is_some_and(|epoch| epoch.is_i64())
             });
             if !good && !bytes.is_empty() {
                 let reason = "neither empty nor the epoch of a broker".to_owned();
@@ -310,13 +316,19 @@ fn compare(
         let Some(end) = log.end else { continue };
         let finding = if offset > end {
             let effect = match name {
-                RECOVERY_POINT_CHECKPOINT | HIGH_WATERMARK_CHECKPOINT => Effect::Gone { from: end, to: offset },
+                RECOVERY_POINT_CHECKPOINT | HIGH_WATERMARK_CHECKPOINT => {
+                    Effect::Gone { from: end, to: offset }
+                }
                 LOG_START_OFFSET_CHECKPOINT => Effect::Cut { from: log.start, end: Some(end), bytes: 0 },
                 _ => Effect::Nothing,
             };
             Finding::problem(path, Problem::BeyondEnd { partition: partition_name, offset, end }, effect)
         } else if name == RECOVERY_POINT_CHECKPOINT && clean && offset != end {
-            Finding::problem(path, Problem::NotAtEnd { partition: partition_name, offset, end }, Effect::Nothing)
+            Finding::problem(
+                path,
+                Problem::NotAtEnd { partition: partition_name, offset, end },
+                Effect::Nothing,
+            )
         } else {
             continue;
         };

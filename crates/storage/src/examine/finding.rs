@@ -266,7 +266,9 @@ impl fmt::Display for Problem {
             Problem::NoSegments => f.write_str("has no segment"),
             Problem::BadBatch { error } => write!(f, "does not hold the batch that was written: {error}"),
             Problem::Zeros { bytes } => write!(f, "holds nothing but zeros from here on ({bytes} bytes)"),
-            Problem::Incomplete { bytes } => write!(f, "ends within a batch, of which {bytes} bytes are there"),
+            Problem::Incomplete { bytes } => {
+                write!(f, "ends within a batch, of which {bytes} bytes are there")
+            }
             Problem::OffsetsGoBack { expected, found } => {
                 write!(f, "goes back: offset {found} where at least {expected} was expected")
             }
@@ -307,7 +309,10 @@ impl fmt::Display for Problem {
                 "tells the transaction of producer {producer_id} that was aborted at offset {offset} otherwise than the log"
             ),
             Problem::AbortNotIndexed { producer_id, offset } => {
-                write!(f, "misses the transaction of producer {producer_id} that was aborted at offset {offset}")
+                write!(
+                    f,
+                    "misses the transaction of producer {producer_id} that was aborted at offset {offset}"
+                )
             }
             Problem::SnapshotBeyondEnd { offset, end } => {
                 write!(f, "speaks of offset {offset}, and the log ends at {end}")

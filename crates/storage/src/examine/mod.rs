@@ -80,7 +80,8 @@ pub fn examine(
     for dir in dirs {
         disk.list(dir)?;
     }
-    let mut examiner = Examiner { disk, report, summary: Summary::default(), file: PathBuf::new(), of_file: 0 };
+    let mut examiner =
+        Examiner { disk, report, summary: Summary::default(), file: PathBuf::new(), of_file: 0 };
     dirs::examine_all(&mut examiner, dirs, expected);
     examiner.end_file();
     Ok(examiner.summary)

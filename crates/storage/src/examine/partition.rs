@@ -208,7 +208,8 @@ fn epochs(examiner: &mut Examiner<'_>, dir: &Path) -> Vec<EpochEntry> {
         if ascends && epoch >= 0 && start_offset >= 0 {
             good.push(entry.value);
         } else {
-            let finding = Finding::problem(&path, Problem::EpochsNotAscending { epoch }, Effect::EpochsUnsure);
+            let finding =
+                Finding::problem(&path, Problem::EpochsNotAscending { epoch }, Effect::EpochsUnsure);
             examiner.found(finding.at(entry.position).of_offset(start_offset));
         }
     }

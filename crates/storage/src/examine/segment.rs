@@ -81,7 +81,12 @@ impl<'l> LogState<'l> {
     }
 
     /// Reads a segment. What follows is only told when the log goes on behind it.
-    pub(super) fn segment(&mut self, examiner: &mut Examiner<'_>, place: &SegmentPlace, scratch: &mut Scratch) {
+    pub(super) fn segment(
+        &mut self,
+        examiner: &mut Examiner<'_>,
+        place: &SegmentPlace,
+        scratch: &mut Scratch,
+    ) {
         let path = names::file(&self.dir, place.base_offset, names::LOG_SUFFIX);
         let opened = examiner.disk.open(&path, OpenMode::Read).and_then(|file| Ok((file.len()?, file)));
         let (size, file) = match opened {
@@ -94,8 +99,7 @@ impl<'l> LogState<'l> {
         };
         examiner.summary.segments += 1;
         let index_effect = if place.scanned { Effect::Rebuilt } else { Effect::WrongSearch };
-        let mut indexes =
-            Indexes::load(examiner, &self.dir, place.base_offset, size == 0, index_effect);
+        let mut indexes = Indexes::load(examiner, &self.dir, place.base_offset, size == 0, index_effect);
         let mut walk = Walk { path: &path, file: &*file, size, place, aborts: Vec::new(), damaged: false };
         self.expect_offset(examiner, &walk, 0, place.base_offset, place.base_offset);
         if self.policy != Policy::Compacted {
@@ -210,7 +214,14 @@ impl<'l> LogState<'l> {
     }
 
     /// Checks that `first` may follow.
-    fn expect_offset(&mut self, examiner: &mut Examiner<'_>, walk: &Walk<'_>, position: u64, first: i64, of: i64) {
+    fn expect_offset(
+        &mut self,
+        examiner: &mut Examiner<'_>,
+        walk: &Walk<'_>,
+        position: u64,
+        first: i64,
+        of: i64,
+    ) {
         let Some(expected) = self.expected else { return };
         let finding = if first < expected {
             let problem = Problem::OffsetsGoBack { expected, found: first };

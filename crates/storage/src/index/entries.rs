@@ -1,4 +1,7 @@
 //! A file of entries of `N` bytes, with the entries in memory once they are needed.
+//!
+//! No descriptor is kept: a node with ten thousand partitions has two such files for each, and descriptors are few.
+//! The file is opened for every [`WRITE_BEHIND`] entries, which is once in hundreds of kilobytes of records.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -35,8 +38,8 @@ struct Inner<const N: usize> {
     entries: Option<Vec<[u8; N]>>,
     /// How many of them the file holds.
     written: usize,
-    /// Open while the index is written to.
-    file: Option<Arc<dyn DiskFile>>,
+    /// Whether the index is appended to: the file is then as long as it may become.
+    active: bool,
     max_entries: usize,
     /// The file no longer belongs to these entries: only memory counts from now on.
     detached: bool,
@@ -44,7 +47,8 @@ struct Inner<const N: usize> {
 
 impl<const N: usize> Entries<N> {
     pub(super) fn new(disk: Arc<dyn Disk>, path: PathBuf) -> Self {
-        let inner = Inner { entries: None, written: 0, file: None, max_entries: usize::MAX, detached: false };
+        let inner =
+            Inner { entries: None, written: 0, active: false, max_entries: usize::MAX, detached: false };
         Entries { disk, path, inner: RwLock::new(inner) }
     }
 
@@ -104,12 +108,12 @@ impl<const N: usize> Entries<N> {
     pub(super) fn detach(&self) -> io::Result<()> {
         let mut inner = self.write();
         self.load(&mut inner)?;
-        inner.file = None;
+        inner.active = false;
         inner.detached = true;
         Ok(())
     }
 
-    /// Makes the index ready to be appended to: loaded, open, and as long as `max_bytes`.
+    /// Makes the index ready to be appended to: loaded, and its file as long as `max_bytes`.
     pub(super) fn activate(&self, max_bytes: u32) -> io::Result<()> {
         let mut inner = self.write();
         self.load(&mut inner)?;
@@ -118,19 +122,15 @@ impl<const N: usize> Entries<N> {
         inner.max_entries = max_entries;
         let count = inner.entries.as_ref().map_or(0, Vec::len);
         file.truncate((max_entries.max(count) * N) as u64)?;
-        inner.file = Some(file);
+        inner.active = true;
         Ok(())
     }
 
-    /// Forgets every entry. The file is kept, and open.
+    /// Forgets every entry. The file is kept.
     pub(super) fn reset(&self) -> io::Result<()> {
         let mut inner = self.write();
-        let file = match inner.file.take() {
-            Some(file) => file,
-            None => self.disk.open(&self.path, OpenMode::ReadWrite)?,
-        };
-        file.truncate(0)?;
-        inner.file = Some(file);
+        self.disk.open(&self.path, OpenMode::ReadWrite)?.truncate(0)?;
+        inner.active = true;
         inner.entries = Some(Vec::new());
         inner.written = 0;
         inner.max_entries = usize::MAX;
@@ -153,25 +153,16 @@ impl<const N: usize> Entries<N> {
     /// Writes the entries that are not in the file. Only the one writer of the log calls this, so the lock is not
     /// held while the disk works.
     pub(super) fn write_out(&self) -> io::Result<()> {
-        let (file, bytes, position, count) = {
+        let (bytes, position, count) = {
             let inner = self.read();
             let Some(entries) = &inner.entries else { return Ok(()) };
             if entries.len() <= inner.written || inner.detached {
                 return Ok(());
             }
             let bytes = entries[inner.written..].concat();
-            (inner.file.clone(), bytes, (inner.written * N) as u64, entries.len())
+            (bytes, (inner.written * N) as u64, entries.len())
         };
-        let file = match file {
-            Some(file) => file,
-            // Closed by a roll that did not come to its end.
-            None => {
-                let file = self.disk.open(&self.path, OpenMode::ReadWrite)?;
-                self.write().file = Some(Arc::clone(&file));
-                file
-            }
-        };
-        file.pwrite_all(&bytes, position)?;
+        self.disk.open(&self.path, OpenMode::ReadWrite)?.pwrite_all(&bytes, position)?;
         let mut inner = self.write();
         if inner.entries.as_ref().is_some_and(|entries| entries.len() >= count) {
             inner.written = inner.written.max(count);
@@ -190,13 +181,13 @@ impl<const N: usize> Entries<N> {
         Ok(())
     }
 
-    /// Writes what waits, cuts the file to its entries and lets go of it and of the memory.
+    /// Writes what waits, cuts the file to its entries and lets go of the memory.
     pub(super) fn close(&self) -> io::Result<()> {
         self.write_out()?;
         let mut inner = self.write();
-        if let Some(file) = inner.file.take() {
+        if std::mem::take(&mut inner.active) {
             let count = inner.entries.as_ref().map_or(inner.written, Vec::len);
-            file.truncate((count * N) as u64)?;
+            self.disk.open(&self.path, OpenMode::ReadWrite)?.truncate((count * N) as u64)?;
         }
         if !inner.detached {
             inner.entries = None;
@@ -210,12 +201,8 @@ impl<const N: usize> Entries<N> {
         if self.read().detached {
             return Ok(());
         }
-        let file = self.read().file.clone();
-        match file {
-            Some(file) => file.sync_data(),
-            None if self.disk.metadata(&self.path)?.is_some() => {
-                self.disk.open(&self.path, OpenMode::ReadWrite)?.sync_data()
-            }
+        match self.disk.metadata(&self.path)? {
+            Some(_) => self.disk.open(&self.path, OpenMode::ReadWrite)?.sync_data(),
             None => Ok(()),
         }
     }

@@ -6,7 +6,7 @@ use std::sync::{Arc, RwLock, TryLockError};
 
 use super::entries::{index_len, int32, int64};
 use crate::disk::{Disk, DiskFile, OpenMode, read_full};
-use crate::error::{CorruptFile, is_no_space};
+use crate::error::{CorruptFile, is_shortage};
 
 const ENTRY: usize = 34;
 const VERSION: i16 = 0;
@@ -116,7 +116,7 @@ impl TransactionIndex {
         let mut inner = self.inner.write().unwrap_or_else(|poisoned| poisoned.into_inner());
         self.load(&mut inner)?.push(txn);
         match self.write_waiting(&mut inner) {
-            Err(error) if is_no_space(&error) => Ok(()),
+            Err(error) if is_shortage(&error) => Ok(()),
             other => other,
         }
     }

@@ -43,7 +43,7 @@ use crate::checkpoint::LeaderEpochCache;
 use crate::config::LogConfig;
 use crate::dirs::DirState;
 use crate::disk::Disk;
-use crate::error::{CorruptFile, LogError, is_no_space};
+use crate::error::{CorruptFile, LogError, is_shortage};
 use crate::mutation::{self, Mutation};
 use crate::producer_state::Producers;
 use crate::segment::Segment;
@@ -301,7 +301,7 @@ impl Log {
 
     /// Turns an error of the disk into one of the log. Unless the disk is only full, the directory goes offline.
     pub(crate) fn storage_error(&self, operation: &'static str, source: io::Error) -> LogError {
-        if !is_no_space(&source) && !mutation::on(Mutation::AppendAfterFailedWrite) {
+        if !is_shortage(&source) && !mutation::on(Mutation::AppendAfterFailedWrite) {
             self.dir_state.fail(operation, &source);
         }
         LogError::Storage {

@@ -83,7 +83,7 @@ impl Log {
         let partition = options.partition.clone();
         Self::load(disk, dir_state, options).map_err(|error| {
             let source = error.into_io();
-            if !crate::error::is_no_space(&source) {
+            if !crate::error::is_shortage(&source) {
                 dir_state.fail("Error while loading log", &source);
             }
             LogError::Storage {

@@ -14,7 +14,7 @@ use ottla_protocol::records::{NO_TIMESTAMP, Scratch};
 
 use crate::config::LogConfig;
 use crate::disk::{Disk, DiskFile, FetchSlice, OpenMode};
-use crate::error::{CorruptFile, is_no_space};
+use crate::error::{CorruptFile, is_shortage};
 use crate::index::{OffsetIndex, TimeIndex, TimestampOffset, TransactionIndex};
 use crate::log::Incoming;
 use crate::mutation::{self, Mutation};
@@ -303,7 +303,7 @@ impl Segment {
 
     fn unless_no_space(result: io::Result<()>) -> io::Result<()> {
         match result {
-            Err(error) if is_no_space(&error) => Ok(()),
+            Err(error) if is_shortage(&error) => Ok(()),
             other => other,
         }
     }

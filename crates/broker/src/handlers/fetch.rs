@@ -55,33 +55,29 @@ pub fn handle(b: &Arc<Broker>, ctx: RequestContext, body: Bytes) -> Reply {
 fn begin(b: &Arc<Broker>, ctx: RequestContext, request: FetchRequest) -> Result<Fetch, Reply> {
     let by_id = ctx.version >= 13;
     let image = b.image.load();
-    let key = |topic_id, topic: &Str, partition| PartitionKey {
-        topic: if by_id {
-            image.topics.name_of(&topic_id).cloned().unwrap_or_default()
-        } else {
-            topic.detached()
-        },
-        topic_id,
-        partition,
+    // A name of its own for each topic, not for each partition: a session must not keep the whole request alive.
+    let name = |topic_id, topic: &Str| {
+        if by_id { image.topics.name_of(&topic_id).cloned().unwrap_or_default() } else { topic.detached() }
     };
-    let targets: Vec<FetchTarget> = request
-        .topics
-        .iter()
-        .flat_map(|t| t.partitions.iter().map(move |p| (t, p)))
-        .map(|(t, p)| FetchTarget {
-            key: key(t.topic_id, &t.topic, p.partition),
+    let mut targets = Vec::with_capacity(request.topics.iter().map(|t| t.partitions.len()).sum());
+    for t in &request.topics {
+        let (topic, topic_id) = (name(t.topic_id, &t.topic), t.topic_id);
+        targets.extend(t.partitions.iter().map(|p| FetchTarget {
+            key: PartitionKey { topic: topic.clone(), topic_id, partition: p.partition },
             fetch_offset: p.fetch_offset,
             log_start_offset: p.log_start_offset,
             max_bytes: p.partition_max_bytes,
             current_leader_epoch: p.current_leader_epoch,
             last_fetched_epoch: p.last_fetched_epoch,
-        })
-        .collect();
-    let forgotten = request
-        .forgotten_topics_data
-        .iter()
-        .flat_map(|t| t.partitions.iter().map(|p| key(t.topic_id, &t.topic, *p)))
-        .collect();
+        }));
+    }
+    let mut forgotten = Vec::new();
+    for t in &request.forgotten_topics_data {
+        let (topic, topic_id) = (name(t.topic_id, &t.topic), t.topic_id);
+        let keys =
+            t.partitions.iter().map(|p| PartitionKey { topic: topic.clone(), topic_id, partition: *p });
+        forgotten.extend(keys);
+    }
     let (session_id, epoch) =
         if ctx.version >= 7 { (request.session_id, request.session_epoch) } else { (0, -1) };
     let session =

@@ -164,7 +164,9 @@ impl Ahead {
                 continue;
             }
             let mut inner = self.inner();
-            let oldest = inner.pieces.pop_front();
+            // One that is on its way to a client would give nothing back.
+            let oldest = inner.pieces.iter().position(|piece| piece.bytes.is_unique());
+            let oldest = oldest.and_then(|index| inner.pieces.remove(index));
             self.count.store(inner.pieces.len(), Ordering::Release);
             drop(inner);
             if oldest.is_none() {

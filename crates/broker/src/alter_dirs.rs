@@ -36,7 +36,7 @@ impl ReplicaMover {
         let spawned = std::thread::Builder::new()
             .name("alter-dirs".into())
             .stack_size(STACK_BYTES)
-            .spawn(move || Mover { broker, runtime, paused: BTreeSet::new() }.run());
+            .spawn(move || Mover { broker, runtime, paused: BTreeSet::new(), stuck: BTreeSet::new() }.run());
         match spawned {
             Ok(_) => *running = true,
             Err(error) => tracing::error!(%error, "cannot start the thread that moves replicas"),
@@ -57,6 +57,8 @@ struct Mover {
     runtime: tokio::runtime::Handle,
     /// Logs whose cleaning waits for their move.
     paused: BTreeSet<TopicPartition>,
+    /// Moves that do not get on, which has been said.
+    stuck: BTreeSet<TopicPartition>,
 }
 
 impl Mover {
@@ -79,13 +81,18 @@ impl Mover {
                 match self.step(&broker, &future) {
                     Ok(bytes) => {
                         advanced |= bytes > 0;
+                        if bytes > 0 {
+                            self.stuck.remove(future.partition());
+                        }
                         let seconds = (bytes as f64 / rate.max(1) as f64).min(86_400.0);
                         let earliest = Instant::now().checked_sub(BURST).unwrap_or(due);
                         due = due.max(earliest) + Duration::from_secs_f64(seconds);
                     }
                     Err(LogError::DirOffline { .. } | LogError::Closed { .. }) => {}
                     Err(error) => {
-                        tracing::warn!(partition = %future.partition(), %error, "a replica cannot be moved")
+                        if self.stuck.insert(future.partition().clone()) {
+                            tracing::warn!(partition = %future.partition(), %error, "a replica cannot be moved yet");
+                        }
                     }
                 }
             }
@@ -107,6 +114,7 @@ impl Mover {
         for partition in self.paused.difference(&moving) {
             log_dirs.resume_cleaning(partition);
         }
+        self.stuck.retain(|partition| moving.contains(partition));
         self.paused = moving;
     }
 

@@ -120,6 +120,8 @@ fn fill_and_recover(logs: &str, metadata: &str) {
     std::fs::remove_file(&ballast).expect("the ballast");
     let after = produce(&mut wire, &value);
     assert_eq!(after, (ErrorCode::None, written), "room is back:\n{}", node.log_text());
+    let said = node.log_lines().iter().filter(|line| line.contains("the log directory is full")).count();
+    assert!((1..=2).contains(&said), "said {said} times, once for each log directory:\n{}", node.log_text());
     // Metadata is written again as well, and what could not be opened is.
     node.create_topic("u", &["--partitions", "1"]);
     let end = |page: &support::prometheus::Samples, topic: &str| {

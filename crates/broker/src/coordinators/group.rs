@@ -285,7 +285,7 @@ async fn run(
         let config = group_config(&b.config.load(), &b.image.load().configs);
         let mut shard = GroupShard::new(config);
         let started = std::time::Instant::now();
-        let result = load::load(&partition, b.config.load().get_int("offsets.load.buffer.size"), |event| match event {
+        let result = load::load(&b.cold_readers, &partition, b.config.load().get_int("offsets.load.buffer.size"), |event| match event {
             load::Event::Record { key, value, producer_id } => {
                 if let Err(error) = shard.replay(key, value, producer_id) {
                     tracing::warn!(partition = %partition, %error, "skipping a record of the offsets topic");

@@ -1,8 +1,12 @@
 //! Reads a partition of an internal topic from start to end, record by record.
 
+use std::io;
+use std::sync::Arc;
+
 use ottla_protocol::records::control::EndTxnMarker;
 use ottla_protocol::records::{BatchIter, RecordsError, Scratch};
 
+use crate::fetch::ColdReaders;
 use crate::partition::{Partition, ReadError};
 
 /// What a log of an internal topic consists of.
@@ -21,9 +25,10 @@ pub enum LoadError {
 
 /// Hands every record up to the log end offset at the time of the call to `visit`, in order.
 ///
-/// Yields to the runtime between chunks of `buffer_bytes`.
+/// Reads chunks of `buffer_bytes` on a thread that may wait for the disk.
 pub async fn load(
-    partition: &Partition,
+    readers: &ColdReaders,
+    partition: &Arc<Partition>,
     buffer_bytes: i32,
     mut visit: impl FnMut(Event<'_>),
 ) -> Result<(), LoadError> {
@@ -31,7 +36,10 @@ pub async fn load(
     let mut offset = partition.log_start_offset();
     let mut scratch = Scratch::default();
     while offset < end {
-        let chunk = partition.read_chunk(offset, buffer_bytes.max(1) as usize)?;
+        let reader = Arc::clone(partition);
+        let chunk = readers
+            .run(partition.log.dir_state(), move || reader.read_chunk(offset, buffer_bytes.max(1) as usize));
+        let chunk = chunk.await.unwrap_or_else(|_| Err(io::Error::other("the read was given up").into()))?;
         let before = offset;
         for batch in BatchIter::new(&chunk) {
             let batch = batch.map_err(|source| LoadError::Records { offset, source })?;
@@ -57,7 +65,6 @@ pub async fn load(
             // Nothing readable between here and the end: a gap that compaction left.
             break;
         }
-        tokio::task::yield_now().await;
     }
     Ok(())
 }

@@ -191,7 +191,7 @@ async fn run(
         let mut broken = None;
         let started = std::time::Instant::now();
         let buffer = b.config.load().get_int("transaction.state.log.load.buffer.size");
-        let result = load::load(&partition, buffer, |event| {
+        let result = load::load(&b.cold_readers, &partition, buffer, |event| {
             if let load::Event::Record { key, value, .. } = event
                 && let Err(error) = shard.replay(key, value)
             {

@@ -313,7 +313,8 @@ impl Produce<'_> {
                 _ => {}
             }
         }
-        if code == ErrorCode::KafkaStorageError {
+        // That a directory is full is said by storage, not for each request.
+        if code == ErrorCode::KafkaStorageError && !error.is_shortage() {
             tracing::error!(partition = partition.map(tracing::field::display), %error, "cannot append");
         }
         let record_errors: Vec<BatchIndexAndErrorMessage> = error

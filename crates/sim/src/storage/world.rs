@@ -256,10 +256,8 @@ impl World {
             let unique = u128::from(self.rng.next_u64());
             let opened = LogDirs::open(disk, self.options(), unique);
             if let Ok(dirs) = opened {
-                let catch_up_bytes = *self.rng.pick(&[0, 600, 1 << 20]);
-                for state in dirs.states() {
-                    state.set_catch_up_bytes(catch_up_bytes);
-                }
+                let bytes = *self.rng.pick(&[0, 600, 1 << 20]);
+                dirs.states().iter().for_each(|state| state.set_catch_up_bytes(bytes));
                 dirs.load_logs(self.now_ms, &|_| false);
                 self.outcome.recoveries += 1;
                 let failed = dirs.dirs().iter().any(|dir| dir.offline);

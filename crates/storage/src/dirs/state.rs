@@ -6,6 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use super::commit::Committer;
 use crate::error::CorruptFile;
@@ -15,6 +16,9 @@ use crate::reading::{CATCH_UP_BYTES, DirReads};
 /// Damaged places of a directory that are told apart. Of more than that only the number is kept: the log says by then
 /// that the disk has to go.
 const MAX_DAMAGED_PLACES: usize = 1000;
+
+/// The least time between two lines that say that a directory is full.
+const FULL_INTERVAL: Duration = Duration::from_secs(60);
 
 type FailureHook = Box<dyn Fn(&Path) + Send + Sync>;
 
@@ -26,6 +30,9 @@ pub struct DirState {
     committer: Committer,
     /// Bytes of one log that may be written and not durable before a sync is asked for.
     max_unflushed_bytes: AtomicU64,
+    /// The last write found no room.
+    full: AtomicBool,
+    full_said: Mutex<Option<Instant>>,
     reads: DirReads,
     catch_up_bytes: AtomicU64,
     /// Where readers met something that was not written there.
@@ -48,6 +55,8 @@ impl DirState {
             hook: Mutex::new(None),
             committer: Committer::default(),
             max_unflushed_bytes: AtomicU64::new(u64::MAX),
+            full: AtomicBool::new(false),
+            full_said: Mutex::default(),
             reads: DirReads::default(),
             catch_up_bytes: AtomicU64::new(CATCH_UP_BYTES),
             damaged: Mutex::default(),
@@ -98,6 +107,30 @@ impl DirState {
     /// Sets that.
     pub fn set_catch_up_bytes(&self, bytes: u64) {
         self.catch_up_bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Says in the log that the directory is full: once until there was room, and not more often than once in
+    /// [`FULL_INTERVAL`], since small writes may succeed between large ones that do not.
+    pub(crate) fn note_full(&self, operation: &str, error: &io::Error) {
+        if self.full.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let mut said = self.full_said.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if said.is_some_and(|said| said.elapsed() < FULL_INTERVAL) {
+            return;
+        }
+        *said = Some(Instant::now());
+        tracing::error!(
+            dir = %self.path.display(), operation, %error,
+            "the log directory is full, or the process out of file descriptors; what needs them is refused until there are some"
+        );
+    }
+
+    /// Something was written.
+    pub(crate) fn note_room(&self) {
+        if self.full.load(Ordering::Relaxed) {
+            self.full.store(false, Ordering::Release);
+        }
     }
 
     /// Lets go of what was read ahead and nobody reads any more.

@@ -301,7 +301,9 @@ impl Log {
 
     /// Turns an error of the disk into one of the log. Unless the disk is only full, the directory goes offline.
     pub(crate) fn storage_error(&self, operation: &'static str, source: io::Error) -> LogError {
-        if !is_shortage(&source) && !mutation::on(Mutation::AppendAfterFailedWrite) {
+        if is_shortage(&source) {
+            self.dir_state.note_full(operation, &source);
+        } else if !mutation::on(Mutation::AppendAfterFailedWrite) {
             self.dir_state.fail(operation, &source);
         }
         LogError::Storage {

@@ -59,6 +59,7 @@ impl Log {
         }
         self.recovery_point.fetch_min(offset, Ordering::AcqRel);
         self.log_end_offset.store(offset, Ordering::Release);
+        self.dir_state.note_room();
     }
 
     /// Computes the last stable offset anew, after the high watermark or a transaction moved.

@@ -25,13 +25,20 @@ const MAX_WAIT: Duration = Duration::from_secs(10);
 struct Piece {
     segment: u64,
     position: u64,
-    bytes: Bytes,
+    bytes: Arc<Buffer>,
     used: Instant,
 }
 
 impl Piece {
     fn end(&self) -> u64 {
-        self.position + self.bytes.len() as u64
+        self.position + self.bytes.bytes.len() as u64
+    }
+
+    /// Its bytes from a position on, `len` at most. They stay when the piece goes.
+    fn slice(&self, position: u64, len: usize) -> Bytes {
+        let bytes = Bytes::from_owner(Shared(Arc::clone(&self.bytes)));
+        let start = (position - self.position) as usize;
+        bytes.slice(start..bytes.len().min(start.saturating_add(len)))
     }
 
     fn holds(&self, segment: u64, position: u64) -> bool {
@@ -59,15 +66,18 @@ pub(crate) struct Ahead {
 }
 
 /// Memory of a piece, given back when the last reader lets go of it.
+#[derive(Debug)]
 struct Buffer {
     bytes: Vec<u8>,
     len: usize,
     held: Arc<AtomicUsize>,
 }
 
-impl AsRef<[u8]> for Buffer {
+struct Shared(Arc<Buffer>);
+
+impl AsRef<[u8]> for Shared {
     fn as_ref(&self) -> &[u8] {
-        &self.bytes
+        &self.0.bytes
     }
 }
 
@@ -98,7 +108,7 @@ impl Ahead {
         while copied < buffer.len() {
             let at = position + copied as u64;
             let Some(piece) = inner.pieces.iter().find(|piece| piece.holds(segment, at)) else { break };
-            let from = &piece.bytes[(at - piece.position) as usize..];
+            let from = &piece.bytes.bytes[(at - piece.position) as usize..];
             let len = from.len().min(buffer.len() - copied);
             buffer[copied..copied + len].copy_from_slice(&from[..len]);
             copied += len;
@@ -123,18 +133,16 @@ impl Ahead {
         let index = inner.pieces.iter().position(|piece| piece.holds(segment, position))?;
         let mut piece = inner.pieces.remove(index)?;
         piece.used = Instant::now();
-        let start = (position - piece.position) as usize;
         let mut end = piece.end();
-        let mut bytes = piece.bytes.slice(start..piece.bytes.len().min(start.saturating_add(len)));
+        let mut bytes = piece.slice(position, len);
         inner.pieces.push_back(piece);
         if bytes.len() < len
             && let Some(next) = inner.pieces.iter().position(|piece| piece.holds(segment, end))
         {
             // A batch lies across two pieces, or a long answer does. Pieces may overlap.
             let piece = &inner.pieces[next];
-            let more = &piece.bytes[(end - piece.position) as usize..];
-            let more = &more[..more.len().min(len - bytes.len())];
-            bytes = [&bytes[..], more].concat().into();
+            let more = piece.slice(end, len - bytes.len());
+            bytes = [&bytes[..], &more[..]].concat().into();
             end = piece.end();
         }
         if bytes.len() < least {
@@ -164,7 +172,9 @@ impl Ahead {
                 continue;
             }
             let mut inner = self.inner();
-            let oldest = inner.pieces.pop_front();
+            // One that is on its way to a client would give nothing back.
+            let oldest = inner.pieces.iter().position(|piece| Arc::strong_count(&piece.bytes) == 1);
+            let oldest = oldest.and_then(|index| inner.pieces.remove(index));
             self.count.store(inner.pieces.len(), Ordering::Release);
             drop(inner);
             if oldest.is_none() {
@@ -181,9 +191,10 @@ impl Ahead {
     /// Adds a piece of the memory that was reserved for it.
     pub(super) fn insert(&self, segment: u64, position: u64, bytes: Vec<u8>, reserved: usize) -> Bytes {
         let buffer = Buffer { bytes, len: reserved, held: Arc::clone(&self.held) };
-        let bytes = Bytes::from_owner(buffer);
+        let piece = Piece { segment, position, bytes: Arc::new(buffer), used: Instant::now() };
+        let bytes = piece.slice(position, usize::MAX);
         let mut inner = self.inner();
-        inner.pieces.push_back(Piece { segment, position, bytes: bytes.clone(), used: Instant::now() });
+        inner.pieces.push_back(piece);
         self.count.store(inner.pieces.len(), Ordering::Release);
         bytes
     }

@@ -8,6 +8,9 @@
 mod ahead;
 mod slice;
 
+#[cfg(test)]
+mod tests;
+
 pub use ahead::ReadAhead;
 pub use slice::{FetchSlice, Loaded};
 

@@ -47,7 +47,11 @@ pub fn main(args: &[String]) -> ToolResult {
     let targets = match options.words() {
         [command, targets @ ..] if command == "check" && !targets.is_empty() => targets,
         [command] if command == "check" => return Err(cannot("which directory? ottla storage check DIR")),
-        _ => return Err(cannot("there is one command: ottla storage check DIR. See also: ottla kafka-storage")),
+        _ => {
+            return Err(cannot(
+                "there is one command: ottla storage check DIR. See also: ottla kafka-storage",
+            ));
+        }
     };
     let (dirs, expected) = directories(targets)?;
     for dir in &dirs {
@@ -95,7 +99,8 @@ pub fn main(args: &[String]) -> ToolResult {
 
 /// The directories that are meant, and what is known of their node.
 fn directories(targets: &[String]) -> Result<(Vec<PathBuf>, Expected), ToolError> {
-    let mut expected = Expected::default();
+    let newest = ottla_metadata::features::MetadataVersion::LATEST.level();
+    let mut expected = Expected { newest_metadata_version: Some(newest), ..Expected::default() };
     let mut dirs: Vec<PathBuf> = Vec::new();
     for target in targets {
         let path = Path::new(target);

@@ -11,7 +11,8 @@ use super::partition::{self, PartitionFacts, PartitionPlace};
 use super::segment::Policy;
 use super::{Examiner, Expected, text};
 use crate::checkpoint::{
-    CLEANER_OFFSET_CHECKPOINT, HIGH_WATERMARK_CHECKPOINT, LOG_START_OFFSET_CHECKPOINT, RECOVERY_POINT_CHECKPOINT,
+    CLEANER_OFFSET_CHECKPOINT, HIGH_WATERMARK_CHECKPOINT, LOG_START_OFFSET_CHECKPOINT,
+    RECOVERY_POINT_CHECKPOINT,
 };
 use crate::dirs::{
     CLEAN_SHUTDOWN_FILE, CLUSTER_METADATA_DIR, DirKind, LOCK_FILE, META_PROPERTIES_FILE, MetaProperties,
@@ -21,7 +22,7 @@ use crate::log::TopicPartition;
 
 const MAX_META_PROPERTIES_BYTES: u64 = 64 * 1024;
 /// The records that a node was formatted with, where Kafka before 4.0 keeps them.
-const BOOTSTRAP_CHECKPOINT: &str = "bootstrap.checkpoint";
+pub(super) const BOOTSTRAP_CHECKPOINT: &str = "bootstrap.checkpoint";
 const CHECKPOINTS: [&str; 4] = [
     RECOVERY_POINT_CHECKPOINT,
     LOG_START_OFFSET_CHECKPOINT,
@@ -41,6 +42,11 @@ pub(super) fn examine_all(examiner: &mut Examiner<'_>, dirs: &[PathBuf], expecte
     for dir in dirs.iter().map(|dir| dir.join(CLUSTER_METADATA_DIR)) {
         if matches!(examiner.disk.metadata(&dir), Ok(Some(found)) if found.is_dir) {
             metadata::examine(examiner, &dir, &mut facts);
+            if let (Some(level), Some(known)) = (facts.metadata_version, expected.newest_metadata_version)
+                && level > known
+            {
+                examiner.problem(&dir, Problem::NewerMetadataVersion { level, known }, Effect::Refused);
+            }
         }
     }
     identities(examiner, dirs, &metas, expected, &facts);
@@ -75,7 +81,8 @@ fn meta_properties(examiner: &mut Examiner<'_>, dir: &Path, others: bool) -> Opt
                 examiner.found(finding.at(line("version")));
             }
             for (key, _) in &meta.other {
-                let finding = Finding::note(&path, malformed(format!("{key} is no property of it")), Effect::Nothing);
+                let finding =
+                    Finding::note(&path, malformed(format!("{key} is no property of it")), Effect::Nothing);
                 examiner.found(finding.at(line(key)));
             }
             if meta.directory_id.is_none() {
@@ -85,7 +92,8 @@ fn meta_properties(examiner: &mut Examiner<'_>, dir: &Path, others: bool) -> Opt
             let odd_id = |id: &String| id.parse::<Uuid>().is_err();
             if let Some(id) = meta.cluster_id.as_ref().filter(|id| odd_id(id)) {
                 let reason = format!("cluster.id {id} is not of the form that Kafka gives it");
-                examiner.found(Finding::note(&path, malformed(reason), Effect::Nothing).at(line("cluster.id")));
+                examiner
+                    .found(Finding::note(&path, malformed(reason), Effect::Nothing).at(line("cluster.id")));
             }
             Some(meta)
         }
@@ -97,7 +105,8 @@ fn meta_properties(examiner: &mut Examiner<'_>, dir: &Path, others: bool) -> Opt
                 MetaPropertiesError::UnknownVersion { .. } => line("version"),
                 MetaPropertiesError::Invalid { key } => line(key),
             };
-            examiner.found(Finding::problem(&path, malformed(error.to_string()), Effect::Refused).at(position));
+            examiner
+                .found(Finding::problem(&path, malformed(error.to_string()), Effect::Refused).at(position));
             None
         }
     }
@@ -211,7 +220,8 @@ fn examine_dir(
             logs.insert(partition, found);
         }
     }
-    for (name, offsets) in CHECKPOINTS.iter().zip([&recovery_points, &log_starts, &high_watermarks, &cleaned]) {
+    for (name, offsets) in CHECKPOINTS.iter().zip([&recovery_points, &log_starts, &high_watermarks, &cleaned])
+    {
         compare(examiner, &dir.join(name), name, offsets, &logs, clean);
     }
     let unclean = !clean && !logs.is_empty();
@@ -246,7 +256,8 @@ fn clean_shutdown(examiner: &mut Examiner<'_>, dir: &Path) -> bool {
             // Kafka before 3.7 leaves it empty.
             let parsed = serde_json::from_slice::<serde_json::Value>(&bytes);
             let good = parsed.as_ref().is_ok_and(|json| {
-                json.get("version") == Some(&0.into()) && json.get("brokerEpoch").is_some_and(|epoch| epoch.is_i64())
+                json.get("version") == Some(&0.into())
+                    && json.get("brokerEpoch").is_some_and(|epoch| epoch.is_i64())
             });
             if !good && !bytes.is_empty() {
                 let reason = "neither empty nor the epoch of a broker".to_owned();
@@ -310,13 +321,16 @@ fn compare(
         let Some(end) = log.end else { continue };
         let finding = if offset > end {
             let effect = match name {
-                RECOVERY_POINT_CHECKPOINT | HIGH_WATERMARK_CHECKPOINT => Effect::Gone { from: end, to: offset },
+                RECOVERY_POINT_CHECKPOINT | HIGH_WATERMARK_CHECKPOINT => {
+                    Effect::Gone { from: end, to: offset }
+                }
                 LOG_START_OFFSET_CHECKPOINT => Effect::Cut { from: log.start, end: Some(end), bytes: 0 },
                 _ => Effect::Nothing,
             };
             Finding::problem(path, Problem::BeyondEnd { partition: partition_name, offset, end }, effect)
-        } else if name == RECOVERY_POINT_CHECKPOINT && clean && offset != end {
-            Finding::problem(path, Problem::NotAtEnd { partition: partition_name, offset, end }, Effect::Nothing)
+        } else if name == RECOVERY_POINT_CHECKPOINT && clean && offset < end - 1 {
+            // Kafka notes the end; this program the last record, so that its segment is scanned after a crash.
+            Finding::note(path, Problem::NotAtEnd { partition: partition_name, offset, end }, Effect::Nothing)
         } else {
             continue;
         };

@@ -136,6 +136,8 @@ pub enum Problem {
     SnapshotNotWhole,
     /// A metadata log whose beginning is in no snapshot.
     NoSnapshot { start: i64 },
+    /// The cluster was raised to what only newer versions know.
+    NewerMetadataVersion { level: i16, known: i16 },
     /// A record of the metadata log that cannot be read.
     BadRecord { reason: String },
 }
@@ -266,7 +268,9 @@ impl fmt::Display for Problem {
             Problem::NoSegments => f.write_str("has no segment"),
             Problem::BadBatch { error } => write!(f, "does not hold the batch that was written: {error}"),
             Problem::Zeros { bytes } => write!(f, "holds nothing but zeros from here on ({bytes} bytes)"),
-            Problem::Incomplete { bytes } => write!(f, "ends within a batch, of which {bytes} bytes are there"),
+            Problem::Incomplete { bytes } => {
+                write!(f, "ends within a batch, of which {bytes} bytes are there")
+            }
             Problem::OffsetsGoBack { expected, found } => {
                 write!(f, "goes back: offset {found} where at least {expected} was expected")
             }
@@ -307,7 +311,10 @@ impl fmt::Display for Problem {
                 "tells the transaction of producer {producer_id} that was aborted at offset {offset} otherwise than the log"
             ),
             Problem::AbortNotIndexed { producer_id, offset } => {
-                write!(f, "misses the transaction of producer {producer_id} that was aborted at offset {offset}")
+                write!(
+                    f,
+                    "misses the transaction of producer {producer_id} that was aborted at offset {offset}"
+                )
             }
             Problem::SnapshotBeyondEnd { offset, end } => {
                 write!(f, "speaks of offset {offset}, and the log ends at {end}")
@@ -332,6 +339,10 @@ impl fmt::Display for Problem {
             Problem::NoSnapshot { start } => {
                 write!(f, "starts at offset {start}, and no snapshot has what came before")
             }
+            Problem::NewerMetadataVersion { level, known } => write!(
+                f,
+                "is of metadata.version {level}, and {known} is the newest known: it belongs to a newer version"
+            ),
             Problem::BadRecord { reason } => write!(f, "holds a record that cannot be read: {reason}"),
         }
     }

@@ -168,7 +168,13 @@ impl Indexes {
     }
 
     /// A good batch, in order.
-    pub(super) fn batch(&mut self, examiner: &mut Examiner<'_>, position: u64, first: i64, header: &BatchHeader) {
+    pub(super) fn batch(
+        &mut self,
+        examiner: &mut Examiner<'_>,
+        position: u64,
+        first: i64,
+        header: &BatchHeader,
+    ) {
         self.skip_positions(examiner, position);
         while let Some(entry) = self.offsets.get(self.next_offset).copied()
             && u64::from(entry.position) == position
@@ -276,11 +282,14 @@ pub(super) fn transactions(
         known.push(txn.last_offset);
         let (producer_id, offset) = (txn.producer_id, txn.last_offset);
         let inside = (segment.0..segment.1).contains(&offset) && txn.first_offset <= offset;
-        let told = aborts.iter().find(|abort| abort.last_offset == offset && abort.producer_id == producer_id);
+        let told =
+            aborts.iter().find(|abort| abort.last_offset == offset && abort.producer_id == producer_id);
         let problem = match told {
             _ if offset <= previous => Problem::EntryNotAscending,
             None if compare || !inside => Problem::NoAbortMarker { producer_id, offset },
-            Some(abort) if compare && differs(abort, &txn) => Problem::OtherTransaction { producer_id, offset },
+            Some(abort) if compare && differs(abort, &txn) => {
+                Problem::OtherTransaction { producer_id, offset }
+            }
             _ => {
                 previous = offset;
                 continue;

@@ -6,7 +6,8 @@ use std::path::Path;
 use bytes::Bytes;
 use ottla_protocol::messages::registry::MESSAGES;
 use ottla_protocol::messages::{
-    BrokerRegistrationChangeRecord, ConfigRecord, RegisterBrokerRecord, RemoveTopicRecord, TopicRecord,
+    BrokerRegistrationChangeRecord, ConfigRecord, FeatureLevelRecord, RegisterBrokerRecord,
+    RemoveTopicRecord, TopicRecord,
 };
 use ottla_protocol::records::Scratch;
 use ottla_protocol::records::control::ControlRecordType;
@@ -36,6 +37,7 @@ pub(super) struct ClusterFacts {
     pub(super) topics: BTreeMap<String, Uuid>,
     cleanup: BTreeMap<String, String>,
     pub(super) directories: BTreeMap<i32, BTreeSet<Uuid>>,
+    pub(super) metadata_version: Option<i16>,
 }
 
 impl ClusterFacts {
@@ -94,6 +96,12 @@ impl ClusterFacts {
                     };
                 }
             }
+            FeatureLevelRecord::KEY => {
+                let record: FeatureLevelRecord = read(body, version)?;
+                if record.name.as_str() == "metadata.version" {
+                    self.metadata_version = Some(record.feature_level);
+                }
+            }
             RegisterBrokerRecord::KEY => {
                 let record: RegisterBrokerRecord = read(body, version)?;
                 self.directories.insert(record.broker_id, record.log_dirs.into_iter().collect());
@@ -135,8 +143,11 @@ pub(super) fn examine(examiner: &mut Examiner<'_>, dir: &Path, facts: &mut Clust
         Err(error) => return examiner.unreadable(dir, error, Effect::Refused),
     };
     facts.known = true;
-    let mut snapshots: Vec<SnapshotId> =
-        entries.iter().filter(|entry| !entry.is_dir).filter_map(|entry| SnapshotId::parse(&entry.name)).collect();
+    let mut snapshots: Vec<SnapshotId> = entries
+        .iter()
+        .filter(|entry| !entry.is_dir)
+        .filter_map(|entry| SnapshotId::parse(&entry.name))
+        .collect();
     snapshots.sort_unstable();
     let newest = snapshots.last().copied();
     for id in &snapshots {
@@ -158,13 +169,14 @@ pub(super) fn examine(examiner: &mut Examiner<'_>, dir: &Path, facts: &mut Clust
         is_metadata: true,
     };
     let from = newest.map_or(0, |id| id.end_offset);
-    let mut on_value = |examiner: &mut Examiner<'_>, path: &Path, position: u64, offset: i64, value: &[u8]| {
-        let taken = if offset >= from { facts.take(value) } else { ClusterFacts::default().take(value) };
-        if let Err(reason) = taken {
-            let finding = Finding::problem(path, Problem::BadRecord { reason }, Effect::Refused);
-            examiner.found(finding.at(position).of_offset(offset));
-        }
-    };
+    let mut on_value =
+        |examiner: &mut Examiner<'_>, path: &Path, position: u64, offset: i64, value: &[u8]| {
+            let taken = if offset >= from { facts.take(value) } else { ClusterFacts::default().take(value) };
+            if let Err(reason) = taken {
+                let finding = Finding::problem(path, Problem::BadRecord { reason }, Effect::Refused);
+                examiner.found(finding.at(position).of_offset(offset));
+            }
+        };
     let log = partition::examine(examiner, &place, Some(&mut on_value));
     let reached = snapshots.iter().any(|id| id.end_offset >= log.start);
     if log.start > 0 && !reached {
@@ -204,7 +216,8 @@ fn quorum_state(examiner: &mut Examiner<'_>, dir: &Path, log_epoch: i32) {
                 QuorumStateError::NotJson => {
                     let json = serde_json::from_slice::<serde_json::Value>(&bytes);
                     let column = json.err().map_or(0, |e| {
-                        text::line_position(&bytes, e.line().saturating_sub(1)) + e.column().saturating_sub(1) as u64
+                        text::line_position(&bytes, e.line().saturating_sub(1))
+                            + e.column().saturating_sub(1) as u64
                     });
                     column.min(bytes.len() as u64)
                 }
@@ -292,7 +305,8 @@ pub(super) fn snapshot(
         }
     }
     examiner.read_bytes(size);
-    let begins = control.first().is_some_and(|(kind, at)| *kind == ControlRecordType::SnapshotHeader && *at == 0);
+    let begins =
+        control.first().is_some_and(|(kind, at)| *kind == ControlRecordType::SnapshotHeader && *at == 0);
     let ends = control.last().is_some_and(|(kind, _)| *kind == ControlRecordType::SnapshotFooter);
     if !(begins && ends) {
         examiner.found(found(Problem::SnapshotNotWhole, if begins { end } else { 0 }));

@@ -87,6 +87,7 @@ pub(super) fn examine(
             base_offset: *base_offset,
             is_last: index + 1 == count,
             scanned: index >= first_scanned,
+            next_base: files.segments.get(index + 1).map(|(base, _)| *base),
             bytes_behind: files.segments[index + 1..].iter().map(|(_, size)| size).sum(),
             apparent_end: end,
         };
@@ -208,7 +209,8 @@ fn epochs(examiner: &mut Examiner<'_>, dir: &Path) -> Vec<EpochEntry> {
         if ascends && epoch >= 0 && start_offset >= 0 {
             good.push(entry.value);
         } else {
-            let finding = Finding::problem(&path, Problem::EpochsNotAscending { epoch }, Effect::EpochsUnsure);
+            let finding =
+                Finding::problem(&path, Problem::EpochsNotAscending { epoch }, Effect::EpochsUnsure);
             examiner.found(finding.at(entry.position).of_offset(start_offset));
         }
     }

@@ -9,7 +9,7 @@ use ottla_protocol::records::{Batch, BatchHeader, Scratch};
 use super::Examiner;
 use super::finding::{Effect, Finding, Problem};
 use super::index::{Abort, Indexes, transactions};
-use crate::checkpoint::EpochEntry;
+use crate::checkpoint::{EpochEntry, LEADER_EPOCH_CHECKPOINT};
 use crate::disk::{DiskFile, OpenMode, read_full};
 use crate::segment::names;
 use crate::segment::scan::{BATCH_CHUNK, Scan, ScanError};
@@ -57,6 +57,8 @@ pub(super) struct SegmentPlace {
     pub(super) is_last: bool,
     /// Whether a start scans it.
     pub(super) scanned: bool,
+    /// Where the next segment starts.
+    pub(super) next_base: Option<i64>,
     /// Bytes of the segments behind it.
     pub(super) bytes_behind: u64,
     /// Where the log seems to end.
@@ -81,7 +83,12 @@ impl<'l> LogState<'l> {
     }
 
     /// Reads a segment. What follows is only told when the log goes on behind it.
-    pub(super) fn segment(&mut self, examiner: &mut Examiner<'_>, place: &SegmentPlace, scratch: &mut Scratch) {
+    pub(super) fn segment(
+        &mut self,
+        examiner: &mut Examiner<'_>,
+        place: &SegmentPlace,
+        scratch: &mut Scratch,
+    ) {
         let path = names::file(&self.dir, place.base_offset, names::LOG_SUFFIX);
         let opened = examiner.disk.open(&path, OpenMode::Read).and_then(|file| Ok((file.len()?, file)));
         let (size, file) = match opened {
@@ -94,8 +101,7 @@ impl<'l> LogState<'l> {
         };
         examiner.summary.segments += 1;
         let index_effect = if place.scanned { Effect::Rebuilt } else { Effect::WrongSearch };
-        let mut indexes =
-            Indexes::load(examiner, &self.dir, place.base_offset, size == 0, index_effect);
+        let mut indexes = Indexes::load(examiner, &self.dir, place.base_offset, size == 0, index_effect);
         let mut walk = Walk { path: &path, file: &*file, size, place, aborts: Vec::new(), damaged: false };
         self.expect_offset(examiner, &walk, 0, place.base_offset, place.base_offset);
         if self.policy != Policy::Compacted {
@@ -179,7 +185,7 @@ impl<'l> LogState<'l> {
                 break;
             }
         }
-        let to = resumed.as_ref().map(|(_, header)| header.base_offset);
+        let to = resumed.as_ref().map(|(_, header)| header.base_offset).or(walk.place.next_base);
         let structural = size.is_none() && !incomplete;
         let effect = self.damage(walk, position, to, structural);
         examiner.found(Finding::problem(walk.path, problem, effect).at(position).of_offset(expected));
@@ -210,7 +216,14 @@ impl<'l> LogState<'l> {
     }
 
     /// Checks that `first` may follow.
-    fn expect_offset(&mut self, examiner: &mut Examiner<'_>, walk: &Walk<'_>, position: u64, first: i64, of: i64) {
+    fn expect_offset(
+        &mut self,
+        examiner: &mut Examiner<'_>,
+        walk: &Walk<'_>,
+        position: u64,
+        first: i64,
+        of: i64,
+    ) {
         let Some(expected) = self.expected else { return };
         let finding = if first < expected {
             let problem = Problem::OffsetsGoBack { expected, found: first };
@@ -287,10 +300,10 @@ impl<'l> LogState<'l> {
         header: &BatchHeader,
     ) {
         let found = header.partition_leader_epoch;
-        if found < 0 {
+        if header.magic < 2 {
             return;
         }
-        if found < self.epoch {
+        if (0..self.epoch).contains(&found) {
             let problem = Problem::EpochGoesBack { previous: self.epoch, found };
             let finding = Finding::problem(walk.path, problem, Effect::EpochsUnsure);
             examiner.found(finding.at(position).of_offset(first));
@@ -300,7 +313,15 @@ impl<'l> LogState<'l> {
             return;
         }
         let at = self.epochs.partition_point(|entry| entry.start_offset <= first);
-        let Some(known) = at.checked_sub(1).and_then(|at| self.epochs.get(at)) else { return };
+        let Some(known) = at.checked_sub(1).and_then(|at| self.epochs.get(at)) else {
+            if self.epochs_complete && found >= 0 {
+                let problem = Problem::EpochNotNoted { epoch: found, offset: first };
+                let path = self.dir.join(LEADER_EPOCH_CHECKPOINT);
+                // In order when records that were deleted have come back: a kill before the new start was noted.
+                examiner.found(Finding::note(&path, problem, Effect::EpochsUnsure).of_offset(first));
+            }
+            return;
+        };
         let newer_than_noted = at == self.epochs.len() && found > known.epoch && !self.epochs_complete;
         if known.epoch != found && !newer_than_noted {
             let problem = Problem::OtherEpoch { expected: known.epoch, found };

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use super::finding::{Effect, Finding, Problem};
 use super::Examiner;
+use super::finding::{Effect, Finding, Problem};
 use crate::checkpoint::{CheckpointError, MAX_CHECKPOINT_BYTES, parse};
 
 /// An entry of a checkpoint and where its line starts.
@@ -49,9 +49,7 @@ pub(super) fn checkpoint<T>(
         Ok(values) => {
             let entries = values.into_iter().enumerate();
             Some(
-                entries
-                    .map(|(at, value)| Entry { value, position: line_position(&bytes, at + 2) })
-                    .collect(),
+                entries.map(|(at, value)| Entry { value, position: line_position(&bytes, at + 2) }).collect(),
             )
         }
         Err(error) => {
@@ -59,7 +57,8 @@ pub(super) fn checkpoint<T>(
                 CheckpointError::Malformed => match std::str::from_utf8(&bytes) {
                     Err(error) => error.valid_up_to() as u64,
                     Ok(text) => {
-                        let first_is_bad = text.lines().next().is_none_or(|v| v.trim().parse::<i32>().is_err());
+                        let first_is_bad =
+                            text.lines().next().is_none_or(|v| v.trim().parse::<i32>().is_err());
                         if first_is_bad { 0 } else { line_position(&bytes, 1) }
                     }
                 },

@@ -139,6 +139,11 @@ pub async fn run(
         let start = lifecycle::start(&broker, &node, publisher, identity.directory_ids());
         tokio::select! {
             result = start => result.map_err(failed)?,
+            () = node.ended() => {
+                let text = node.failure();
+                node.stop();
+                return Err(StartupError(text));
+            }
             () = &mut shutdown => {
                 node.stop();
                 log_dirs.shutdown(wall_clock_ms(), -1);
@@ -189,7 +194,7 @@ pub async fn run(
     let stopping = Arc::clone(&node);
     let _ = tokio::task::spawn_blocking(move || stopping.stop()).await;
     if lost {
-        return Err(StartupError("the metadata log failed: the node has stopped".to_owned()));
+        return Err(StartupError(format!("{}: the node has stopped", node.failure())));
     }
     Ok(())
 }
@@ -223,7 +228,13 @@ fn identity(config: &StaticConfig, disk: &dyn Disk) -> Result<Identity, StartupE
             Err(e) if e.kind() != std::io::ErrorKind::InvalidData && *path != config.metadata_log_dir => {
                 tracing::error!(path, error = %e, "the log directory cannot be read; it is offline");
             }
-            Err(e) => return Err(StartupError(format!("{path}/meta.properties: {e}"))),
+            // The error names the file.
+            Err(e) => {
+                return Err(StartupError(format!(
+                    "{e}. Put the file back as it was (those of the node's other directories differ in directory.id only), \
+                     or take the directory out of log.dirs"
+                )));
+            }
         }
     }
     let format_first = |path: &str| {

@@ -130,6 +130,26 @@ fn plain_topics_after_a_clean_stop() {
     check(&Fixture::open("plain-clean"));
 }
 
+#[test]
+fn kafka_3_9_killed_amid_transactions() {
+    check(&Fixture::open("txn-39-kill"));
+}
+
+#[test]
+fn kafka_3_9_with_transactions_after_a_clean_stop() {
+    check(&Fixture::open("txn-39-clean"));
+}
+
+#[test]
+fn kafka_3_9_with_compacted_topics() {
+    check(&Fixture::open("compact-39-clean"));
+}
+
+#[test]
+fn kafka_3_9_killed_with_groups() {
+    check(&Fixture::open("groups-39-kill"));
+}
+
 fn open_metadata_log(fixture: &Fixture, clean: bool) -> std::sync::Arc<Log> {
     let dir = fixture.dirs()[0].clone();
     let state = std::sync::Arc::new(ottla_storage::dirs::DirState::new(dir.clone()));

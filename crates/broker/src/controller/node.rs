@@ -6,7 +6,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -104,6 +104,7 @@ pub struct ControllerNode {
     thread: Mutex<Option<std::thread::JoinHandle<()>>>,
     decided: Arc<AtomicI64>,
     stopping: Arc<AtomicBool>,
+    failure: Arc<OnceLock<String>>,
     pub node_id: i32,
     pub cluster_id: String,
     pub config: Arc<StaticConfig>,
@@ -126,6 +127,7 @@ impl ControllerNode {
             [&active, &stopping].map(Arc::clone),
             Arc::clone(&decided),
         )?;
+        let failure = Arc::clone(&task.failure);
         let thread = std::thread::Builder::new()
             .name("quorum".into())
             .spawn(move || match tokio::runtime::Builder::new_current_thread().enable_all().build() {
@@ -139,6 +141,7 @@ impl ControllerNode {
             active,
             decided,
             stopping,
+            failure,
             thread: Mutex::new(Some(thread)),
             node_id,
             cluster_id,
@@ -185,6 +188,11 @@ impl ControllerNode {
     pub async fn ended(&self) {
         let mut view = self.view.clone();
         while view.changed().await.is_ok() {}
+    }
+
+    /// Why the task ended by itself, and what to do.
+    pub fn failure(&self) -> String {
+        self.failure.get().cloned().unwrap_or_else(|| "the metadata log failed".to_owned())
     }
 
     /// Stops the task and waits for it.
@@ -278,6 +286,8 @@ struct Task {
     failed: bool,
     /// Somebody wants the task to end.
     stopping: Arc<AtomicBool>,
+    /// Why it ended by itself.
+    failure: Arc<OnceLock<String>>,
 }
 
 impl Task {
@@ -299,11 +309,18 @@ impl Task {
         if let Some(id) = log.latest_snapshot()
             && let Some(bytes) = log.read_snapshot(id)?
         {
-            history.replay_snapshot(&bytes, id.offset).map_err(|e| invalid(&e))?;
+            let file =
+                ottla_storage::kraft::SnapshotId { end_offset: id.offset, epoch: id.epoch }.file_name();
+            let damaged = |e: &dyn std::fmt::Display| {
+                invalid(&format_args!(
+                    "{file}: {e}. Copy the snapshot from another node of the quorum; without one the cluster's metadata is lost"
+                ))
+            };
+            history.replay_snapshot(&bytes, id.offset).map_err(|e| damaged(&e))?;
             // The snapshot at 0 is the formatter's: its records count once the first controller has written them to
             // the log (which is what Kafka reads them from).
             if id.offset > 0 {
-                load_snapshot(&mut builder, id, &bytes).map_err(|e| invalid(&e))?;
+                load_snapshot(&mut builder, id, &bytes).map_err(|e| damaged(&e))?;
             }
             applied = id.offset;
         }
@@ -317,8 +334,14 @@ impl Task {
             history.replay_log(&bytes).map_err(|e| invalid(&e))?;
             offset = next;
         }
-        let election = match log.read_quorum_state_text().map_err(|e| invalid(&e))? {
-            Some(text) => Some(ElectionState::from_json(&text).map_err(|e| invalid(&e))?),
+        let forgotten = |e: &dyn std::fmt::Display| {
+            invalid(&format_args!(
+                "{e}. Put the file quorum-state back as it was; without its vote a node can vote twice. Where it is the only \
+                 voter, remove the file"
+            ))
+        };
+        let election = match log.read_quorum_state_text().map_err(|e| forgotten(&e))? {
+            Some(text) => Some(ElectionState::from_json(&text).map_err(|e| forgotten(&e))?),
             None => None,
         };
         let config = options.config;
@@ -362,6 +385,7 @@ impl Task {
             unflushed: false,
             failed: false,
             stopping,
+            failure: Arc::new(OnceLock::new()),
         };
         Ok((task, receiver))
     }
@@ -438,6 +462,11 @@ impl Task {
     /// A disk that fails under the metadata log ends the node's part in the quorum.
     fn fail(&mut self, error: &dyn std::fmt::Display) {
         tracing::error!(%error, "the metadata log failed; this node leaves the quorum");
+        let text = format!(
+            "the metadata log in {} cannot be used: {error}. `ottla storage check` says what is wrong with it",
+            self.log.dir().display()
+        );
+        let _ = self.failure.set(text);
         self.failed = true;
         self.lose_leadership();
     }

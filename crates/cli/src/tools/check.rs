@@ -99,7 +99,8 @@ pub fn main(args: &[String]) -> ToolResult {
 
 /// The directories that are meant, and what is known of their node.
 fn directories(targets: &[String]) -> Result<(Vec<PathBuf>, Expected), ToolError> {
-    let mut expected = Expected::default();
+    let newest = ottla_metadata::features::MetadataVersion::LATEST.level();
+    let mut expected = Expected { newest_metadata_version: Some(newest), ..Expected::default() };
     let mut dirs: Vec<PathBuf> = Vec::new();
     for target in targets {
         let path = Path::new(target);

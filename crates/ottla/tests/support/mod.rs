@@ -76,12 +76,16 @@ impl Node {
         std::fs::write(dir.path().join("server.properties"), text).expect("a file");
         let mut command = command(dir.path());
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-        let formatted = ottla()
-            .args(["kafka-storage", "format", "--ignore-formatted", "-t", CLUSTER, "-c"])
-            .arg(dir.path().join("server.properties"))
-            .output()
-            .expect("the tool");
-        assert!(formatted.status.success(), "{formatted:?}");
+        // A directory that is there already is of a cluster of its own.
+        let given = settings.iter().find(|(key, _)| *key == "log.dirs").map(|(_, dir)| Path::new(dir));
+        if !given.is_some_and(|dir| dir.join("meta.properties").exists()) {
+            let formatted = ottla()
+                .args(["kafka-storage", "format", "--ignore-formatted", "-t", CLUSTER, "-c"])
+                .arg(dir.path().join("server.properties"))
+                .output()
+                .expect("the tool");
+            assert!(formatted.status.success(), "{formatted:?}");
+        }
         let mut child = command.spawn().expect("the node");
         let log = Arc::new(Log::default());
         let stderr = child.stderr.take().expect("its log");

@@ -22,7 +22,7 @@ use crate::log::TopicPartition;
 
 const MAX_META_PROPERTIES_BYTES: u64 = 64 * 1024;
 /// The records that a node was formatted with, where Kafka before 4.0 keeps them.
-const BOOTSTRAP_CHECKPOINT: &str = "bootstrap.checkpoint";
+pub(super) const BOOTSTRAP_CHECKPOINT: &str = "bootstrap.checkpoint";
 const CHECKPOINTS: [&str; 4] = [
     RECOVERY_POINT_CHECKPOINT,
     LOG_START_OFFSET_CHECKPOINT,
@@ -42,6 +42,11 @@ pub(super) fn examine_all(examiner: &mut Examiner<'_>, dirs: &[PathBuf], expecte
     for dir in dirs.iter().map(|dir| dir.join(CLUSTER_METADATA_DIR)) {
         if matches!(examiner.disk.metadata(&dir), Ok(Some(found)) if found.is_dir) {
             metadata::examine(examiner, &dir, &mut facts);
+            if let (Some(level), Some(known)) = (facts.metadata_version, expected.newest_metadata_version)
+                && level > known
+            {
+                examiner.problem(&dir, Problem::NewerMetadataVersion { level, known }, Effect::Refused);
+            }
         }
     }
     identities(examiner, dirs, &metas, expected, &facts);
@@ -323,12 +328,9 @@ fn compare(
                 _ => Effect::Nothing,
             };
             Finding::problem(path, Problem::BeyondEnd { partition: partition_name, offset, end }, effect)
-        } else if name == RECOVERY_POINT_CHECKPOINT && clean && offset != end {
-            Finding::problem(
-                path,
-                Problem::NotAtEnd { partition: partition_name, offset, end },
-                Effect::Nothing,
-            )
+        } else if name == RECOVERY_POINT_CHECKPOINT && clean && offset < end - 1 {
+            // Kafka notes the end; this program the last record, so that its segment is scanned after a crash.
+            Finding::note(path, Problem::NotAtEnd { partition: partition_name, offset, end }, Effect::Nothing)
         } else {
             continue;
         };

@@ -136,6 +136,8 @@ pub enum Problem {
     SnapshotNotWhole,
     /// A metadata log whose beginning is in no snapshot.
     NoSnapshot { start: i64 },
+    /// The cluster was raised to what only newer versions know.
+    NewerMetadataVersion { level: i16, known: i16 },
     /// A record of the metadata log that cannot be read.
     BadRecord { reason: String },
 }
@@ -337,6 +339,10 @@ impl fmt::Display for Problem {
             Problem::NoSnapshot { start } => {
                 write!(f, "starts at offset {start}, and no snapshot has what came before")
             }
+            Problem::NewerMetadataVersion { level, known } => write!(
+                f,
+                "is of metadata.version {level}, and {known} is the newest known: it belongs to a newer version"
+            ),
             Problem::BadRecord { reason } => write!(f, "holds a record that cannot be read: {reason}"),
         }
     }

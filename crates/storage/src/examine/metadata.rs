@@ -6,7 +6,8 @@ use std::path::Path;
 use bytes::Bytes;
 use ottla_protocol::messages::registry::MESSAGES;
 use ottla_protocol::messages::{
-    BrokerRegistrationChangeRecord, ConfigRecord, RegisterBrokerRecord, RemoveTopicRecord, TopicRecord,
+    BrokerRegistrationChangeRecord, ConfigRecord, FeatureLevelRecord, RegisterBrokerRecord,
+    RemoveTopicRecord, TopicRecord,
 };
 use ottla_protocol::records::Scratch;
 use ottla_protocol::records::control::ControlRecordType;
@@ -36,6 +37,7 @@ pub(super) struct ClusterFacts {
     pub(super) topics: BTreeMap<String, Uuid>,
     cleanup: BTreeMap<String, String>,
     pub(super) directories: BTreeMap<i32, BTreeSet<Uuid>>,
+    pub(super) metadata_version: Option<i16>,
 }
 
 impl ClusterFacts {
@@ -92,6 +94,12 @@ impl ClusterFacts {
                         Some(value) => self.cleanup.insert(topic, value.to_string()),
                         None => self.cleanup.remove(&topic),
                     };
+                }
+            }
+            FeatureLevelRecord::KEY => {
+                let record: FeatureLevelRecord = read(body, version)?;
+                if record.name.as_str() == "metadata.version" {
+                    self.metadata_version = Some(record.feature_level);
                 }
             }
             RegisterBrokerRecord::KEY => {

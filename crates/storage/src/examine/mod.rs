@@ -35,6 +35,8 @@ pub struct Expected {
     pub node_id: Option<i32>,
     /// The cluster, if that is known.
     pub cluster_id: Option<String>,
+    /// The newest `metadata.version` that the program knows.
+    pub newest_metadata_version: Option<i16>,
     /// Whether topics are compacted that do not say otherwise.
     pub compacted_by_default: bool,
 }
@@ -94,7 +96,11 @@ pub fn examine(
 pub fn bytes_to_read(disk: &dyn Disk, dirs: &[PathBuf]) -> io::Result<u64> {
     let mut bytes = 0;
     for dir in dirs {
-        for entry in disk.list(dir)?.iter().filter(|entry| entry.is_dir) {
+        for entry in &disk.list(dir)? {
+            if !entry.is_dir {
+                bytes += if entry.name == dirs::BOOTSTRAP_CHECKPOINT { entry.len } else { 0 };
+                continue;
+            }
             match parse_dir_name(&entry.name) {
                 Some((_, DirKind::Log | DirKind::Future)) => {}
                 Some((_, DirKind::Delete | DirKind::Stray)) | None => continue,

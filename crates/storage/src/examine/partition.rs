@@ -87,6 +87,7 @@ pub(super) fn examine(
             base_offset: *base_offset,
             is_last: index + 1 == count,
             scanned: index >= first_scanned,
+            next_base: files.segments.get(index + 1).map(|(base, _)| *base),
             bytes_behind: files.segments[index + 1..].iter().map(|(_, size)| size).sum(),
             apparent_end: end,
         };

@@ -9,7 +9,7 @@ use ottla_protocol::records::{Batch, BatchHeader, Scratch};
 use super::Examiner;
 use super::finding::{Effect, Finding, Problem};
 use super::index::{Abort, Indexes, transactions};
-use crate::checkpoint::EpochEntry;
+use crate::checkpoint::{EpochEntry, LEADER_EPOCH_CHECKPOINT};
 use crate::disk::{DiskFile, OpenMode, read_full};
 use crate::segment::names;
 use crate::segment::scan::{BATCH_CHUNK, Scan, ScanError};
@@ -57,6 +57,8 @@ pub(super) struct SegmentPlace {
     pub(super) is_last: bool,
     /// Whether a start scans it.
     pub(super) scanned: bool,
+    /// Where the next segment starts.
+    pub(super) next_base: Option<i64>,
     /// Bytes of the segments behind it.
     pub(super) bytes_behind: u64,
     /// Where the log seems to end.
@@ -183,7 +185,7 @@ impl<'l> LogState<'l> {
                 break;
             }
         }
-        let to = resumed.as_ref().map(|(_, header)| header.base_offset);
+        let to = resumed.as_ref().map(|(_, header)| header.base_offset).or(walk.place.next_base);
         let structural = size.is_none() && !incomplete;
         let effect = self.damage(walk, position, to, structural);
         examiner.found(Finding::problem(walk.path, problem, effect).at(position).of_offset(expected));
@@ -298,10 +300,10 @@ impl<'l> LogState<'l> {
         header: &BatchHeader,
     ) {
         let found = header.partition_leader_epoch;
-        if found < 0 {
+        if header.magic < 2 {
             return;
         }
-        if found < self.epoch {
+        if (0..self.epoch).contains(&found) {
             let problem = Problem::EpochGoesBack { previous: self.epoch, found };
             let finding = Finding::problem(walk.path, problem, Effect::EpochsUnsure);
             examiner.found(finding.at(position).of_offset(first));
@@ -311,7 +313,15 @@ impl<'l> LogState<'l> {
             return;
         }
         let at = self.epochs.partition_point(|entry| entry.start_offset <= first);
-        let Some(known) = at.checked_sub(1).and_then(|at| self.epochs.get(at)) else { return };
+        let Some(known) = at.checked_sub(1).and_then(|at| self.epochs.get(at)) else {
+            if self.epochs_complete && found >= 0 {
+                let problem = Problem::EpochNotNoted { epoch: found, offset: first };
+                let path = self.dir.join(LEADER_EPOCH_CHECKPOINT);
+                // In order when records that were deleted have come back: a kill before the new start was noted.
+                examiner.found(Finding::note(&path, problem, Effect::EpochsUnsure).of_offset(first));
+            }
+            return;
+        };
         let newer_than_noted = at == self.epochs.len() && found > known.epoch && !self.epochs_complete;
         if known.epoch != found && !newer_than_noted {
             let problem = Problem::OtherEpoch { expected: known.epoch, found };

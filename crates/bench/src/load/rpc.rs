@@ -1,6 +1,6 @@
 //! One connection, one request at a time: what librdkafka has no call for, or does with more threads than a measurement wants.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
@@ -60,10 +60,11 @@ impl Rpc {
 
     pub fn receive<A: Message>(&mut self, api: ApiKey, version: i16) -> Result<A, String> {
         let mut length = [0; 4];
-        let patience = self.patience;
-        self.stream
-            .read_exact(&mut length)
-            .map_err(|e| format!("no answer to {api} within {patience:?}: {e}"))?;
+        self.stream.read_exact(&mut length).map_err(|e| match e.kind() {
+            ErrorKind::UnexpectedEof => format!("the connection was closed instead of an answer to {api}"),
+            ErrorKind::WouldBlock => format!("no answer to {api} within {:?}", self.patience),
+            _ => format!("{api}: {e}"),
+        })?;
         let length = u32::from_be_bytes(length) as usize;
         if length > MAX_RESPONSE_BYTES {
             return Err(format!("a response of {length} bytes to {api}"));

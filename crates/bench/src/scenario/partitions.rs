@@ -51,10 +51,18 @@ fn with(ctx: &Context<'_>, partitions: usize, figures: &mut Vec<Figure>) -> Resu
     let began = Instant::now();
     admin::create_topics(&node.bootstrap(), &topics, SPREAD, &[])?;
     let mut rpc = Rpc::connect(node.port)?;
-    while served(&mut rpc, &topics, SPREAD)? < partitions {
+    loop {
+        let ready = served(&mut rpc, &topics, SPREAD);
+        if ready.is_err() {
+            // The reason is more telling than a connection that is gone; the process takes a moment to end.
+            std::thread::sleep(Duration::from_secs(2));
+        }
         node.check_alive()?;
+        if ready? == partitions {
+            break;
+        }
         if began.elapsed() > Duration::from_secs(120) {
-            return Err(format!("{name} are not served within 120 s"));
+            return Err("not all are served within 120 s".to_owned());
         }
         std::thread::sleep(Duration::from_millis(5));
     }

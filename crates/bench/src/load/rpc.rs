@@ -15,6 +15,8 @@ use ottla_protocol::{ApiKey, frame};
 
 /// No answer that a scenario asks for is longer.
 const MAX_RESPONSE_BYTES: usize = 256 << 20;
+/// As new as Nisshi knows.
+const LIST_OFFSETS_VERSION: i16 = 6;
 const TOPIC_RESOURCE: i8 = 2;
 const LATEST: i64 = -1;
 const EARLIEST: i64 = -2;
@@ -152,5 +154,5 @@ fn list(
             .collect(),
         ..Default::default()
     };
-    rpc.call(ApiKey::ListOffsets, 7, &request)
+    rpc.call(ApiKey::ListOffsets, LIST_OFFSETS_VERSION, &request)
 }

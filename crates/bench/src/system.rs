@@ -12,7 +12,8 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::process::{self, Usage};
 
 const START_PATIENCE: Duration = Duration::from_secs(120);
-const STOP_PATIENCE: Duration = Duration::from_secs(60);
+/// After it a node is killed.
+pub const STOP_PATIENCE: Duration = Duration::from_secs(120);
 /// Any id will do; both systems get the same.
 const CLUSTER_ID: &str = "4L6g3nShT-eMCtK--X86sw";
 

@@ -6,7 +6,7 @@ use super::{Context, watch};
 use crate::load::rpc::{Rpc, served};
 use crate::load::{admin, raw};
 use crate::stats::Figure;
-use crate::system::Node;
+use crate::system::{Node, STOP_PATIENCE};
 
 pub fn startup(ctx: &Context<'_>) -> Result<Vec<Figure>, String> {
     let mut node = ctx.start("")?;
@@ -121,6 +121,11 @@ fn starts(ctx: &Context<'_>, partitions: i32, figures: &mut Vec<Figure>) -> Resu
                 "ms",
                 began.elapsed().as_secs_f64() * 1e3,
             ));
+            if began.elapsed() >= STOP_PATIENCE {
+                ctx.note(format!(
+                    "{partitions} partitions: no clean stop within {STOP_PATIENCE:?}, then killed"
+                ));
+            }
         }
         node.restart()?;
         let served = node.startup + until_served(ctx, &mut node, &topics)?;

@@ -120,8 +120,7 @@ impl Counter {
                 .spawn();
             let Ok(mut child) = child else { continue };
             // Both end at once when they may not attach.
-            std::thread::sleep(Duration::from_millis(500));
-            if matches!(child.try_wait(), Ok(None)) {
+            if attached(&mut child, &pid) {
                 return Some(Counter { child, perf });
             }
         }
@@ -135,6 +134,35 @@ impl Counter {
         let text = String::from_utf8_lossy(&out.stderr).into_owned();
         if self.perf { perf_count(&text) } else { strace_count(&text) }
     }
+}
+
+/// Waits until the counter has hold of every thread of `pid`; false when it has ended.
+fn attached(child: &mut std::process::Child, pid: &str) -> bool {
+    const STEP: Duration = Duration::from_millis(100);
+    const STEPS: usize = 100;
+    let tasks = || fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let events = |counter: u32| {
+        let open = fs::read_dir(format!("/proc/{counter}/fd")).into_iter().flatten().flatten();
+        open.filter(|e| fs::read_link(e.path()).is_ok_and(|l| l.as_os_str() == "anon_inode:[perf_event]"))
+            .count()
+    };
+    let traced = || {
+        let status = |t: &fs::DirEntry| fs::read_to_string(t.path().join("status")).unwrap_or_default();
+        tasks().filter(|t| field(&status(t), "TracerPid") > 0).count()
+    };
+    for _ in 0..STEPS {
+        if !matches!(child.try_wait(), Ok(None)) {
+            return false;
+        }
+        let threads = tasks().count();
+        if events(child.id()).max(traced()) >= threads {
+            break;
+        }
+        std::thread::sleep(STEP);
+    }
+    // The last event is open; what is left is to start them all.
+    std::thread::sleep(STEP);
+    matches!(child.try_wait(), Ok(None))
 }
 
 fn perf_count(text: &str) -> Option<u64> {

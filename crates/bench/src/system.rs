@@ -12,7 +12,8 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::process::{self, Usage};
 
 const START_PATIENCE: Duration = Duration::from_secs(120);
-const STOP_PATIENCE: Duration = Duration::from_secs(60);
+/// After it a node is killed.
+pub const STOP_PATIENCE: Duration = Duration::from_secs(120);
 /// Any id will do; both systems get the same.
 const CLUSTER_ID: &str = "4L6g3nShT-eMCtK--X86sw";
 
@@ -139,16 +140,19 @@ impl Node {
                 c
             }
             System::NisshiMemory | System::NisshiSqlite => {
+                // The path of the second is relative to the working directory.
                 let engine = match self.system {
-                    System::NisshiMemory => "memory://bench/".to_owned(),
-                    _ => format!("libsql://{}/nisshi.db", self.dir.display()),
+                    System::NisshiMemory => "memory://bench/",
+                    _ => "sqlite://nisshi.db",
                 };
                 let mut c = Command::new(&self.programs.nisshi);
-                c.args(["broker", "--kafka-cluster-id", CLUSTER_ID, "--storage-engine", &engine]);
+                c.args(["broker", "--kafka-cluster-id", CLUSTER_ID, "--storage-engine", engine]);
                 c.arg("--kafka-listener-url").arg(format!("tcp://127.0.0.1:{}", self.port));
                 c.arg("--kafka-advertised-listener-url").arg(format!("tcp://127.0.0.1:{}", self.port));
                 // It writes a line for much of what it does.
                 c.env("RUST_LOG", "error").current_dir(&self.dir);
+                // As the others are told in their properties.
+                c.env("GROUP_INITIAL_REBALANCE_DELAY", "0s");
                 c
             }
         }

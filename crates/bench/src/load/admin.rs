@@ -1,16 +1,18 @@
 //! Topics, made and deleted through librdkafka's admin client.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 
+use super::rpc::{Rpc, served};
+
 const TIMEOUT: Duration = Duration::from_secs(120);
 /// Partitions asked for at once; brokers refuse 10,000 and more.
 const MAX_PER_REQUEST: usize = 2_000;
 
-/// Makes topics with `partitions` partitions each and the given settings, and waits until they are there.
+/// Makes topics with `partitions` partitions each and the given settings, and waits until all partitions are served.
 pub fn create_topics(
     bootstrap: &str,
     names: &[String],
@@ -35,6 +37,20 @@ pub fn create_topics(
         if let Some(Err((name, code))) = results.into_iter().find(Result::is_err) {
             return Err(format!("cannot create {name}: {code}"));
         }
+    }
+    until_served(bootstrap, names, partitions)
+}
+
+/// A topic is there before its partitions are: whoever produces at once is told that there is no leader.
+fn until_served(bootstrap: &str, names: &[String], partitions: i32) -> Result<(), String> {
+    let port = bootstrap.rsplit_once(':').and_then(|(_, port)| port.parse().ok());
+    let mut rpc = Rpc::connect(port.ok_or_else(|| format!("no port in {bootstrap}"))?)?;
+    let began = Instant::now();
+    while served(&mut rpc, names, partitions)? < names.len() * partitions as usize {
+        if began.elapsed() > TIMEOUT {
+            return Err(format!("not every new partition is served within {TIMEOUT:?}"));
+        }
+        std::thread::sleep(Duration::from_millis(5));
     }
     Ok(())
 }

@@ -117,13 +117,23 @@ pub fn connect(port: u16, topic: Option<&str>) -> Result<TcpStream, String> {
 
 /// Sends one-record Produce requests; see [`pipeline`].
 pub fn small_requests(load: &SmallRequests<'_>) -> Result<Answered, String> {
+    send_small(load, connect_small(load)?)
+}
+
+/// What [`small_requests`] does over connections that are there.
+pub fn send_small(load: &SmallRequests<'_>, connections: Loaded) -> Result<Answered, String> {
+    pipeline(connections, load.in_flight, load.requests, load.at_most, &check_produced)
+}
+
+/// The connections of [`small_requests`], which have asked for metadata.
+pub fn connect_small(load: &SmallRequests<'_>) -> Result<Loaded, String> {
     let mut connections = Vec::new();
     for i in 0..load.connections {
         let partition = i as i32 % load.partitions;
         let frame = produce_frame(&[(load.topic, vec![partition])], load.record_bytes, load.acks)?;
         connections.push((connect(load.port, Some(load.topic))?, vec![frame]));
     }
-    pipeline(connections, load.in_flight, load.requests, load.at_most, &check_produced)
+    Ok(connections)
 }
 
 /// Connections, each with the frames that it sends in turn.
@@ -189,8 +199,9 @@ pub fn pipeline(
                     }
                     let mut left = per_connection - window;
                     while left > 0 && began.elapsed() < at_most {
-                        // A window is refilled by halves, so that requests and answers are on their way at the same time.
-                        let step = (window / 2).max(1).min(left);
+                        // A small window is refilled one by one, as clients do; a large one by halves, which costs less and
+                        // still keeps requests and answers on their way at the same time.
+                        let step = if window <= 8 { 1 } else { window / 2 }.min(left);
                         for connection in &mut group {
                             for _ in 0..step {
                                 connection.receive(&mut buffer, check)?;

@@ -1,6 +1,6 @@
 //! One connection, one request at a time: what librdkafka has no call for, or does with more threads than a measurement wants.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
@@ -15,6 +15,8 @@ use ottla_protocol::{ApiKey, frame};
 
 /// No answer that a scenario asks for is longer.
 const MAX_RESPONSE_BYTES: usize = 256 << 20;
+/// As new as Nisshi knows.
+const LIST_OFFSETS_VERSION: i16 = 6;
 const TOPIC_RESOURCE: i8 = 2;
 const LATEST: i64 = -1;
 const EARLIEST: i64 = -2;
@@ -60,10 +62,11 @@ impl Rpc {
 
     pub fn receive<A: Message>(&mut self, api: ApiKey, version: i16) -> Result<A, String> {
         let mut length = [0; 4];
-        let patience = self.patience;
-        self.stream
-            .read_exact(&mut length)
-            .map_err(|e| format!("no answer to {api} within {patience:?}: {e}"))?;
+        self.stream.read_exact(&mut length).map_err(|e| match e.kind() {
+            ErrorKind::UnexpectedEof => format!("the connection was closed instead of an answer to {api}"),
+            ErrorKind::WouldBlock => format!("no answer to {api} within {:?}", self.patience),
+            _ => format!("{api}: {e}"),
+        })?;
         let length = u32::from_be_bytes(length) as usize;
         if length > MAX_RESPONSE_BYTES {
             return Err(format!("a response of {length} bytes to {api}"));
@@ -151,5 +154,5 @@ fn list(
             .collect(),
         ..Default::default()
     };
-    rpc.call(ApiKey::ListOffsets, 7, &request)
+    rpc.call(ApiKey::ListOffsets, LIST_OFFSETS_VERSION, &request)
 }

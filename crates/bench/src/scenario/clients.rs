@@ -8,7 +8,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::{Context, watch};
 use crate::load::admin;
-use crate::load::raw::{SmallRequests, small_requests as send};
+use crate::load::raw::{self, SmallRequests, small_requests as send};
 use crate::load::rpc::Rpc;
 use crate::process;
 use crate::stats::Figure;
@@ -39,7 +39,10 @@ pub fn small_requests(ctx: &Context<'_>) -> Result<Vec<Figure>, String> {
     for (connections, in_flight, requests, aim) in cases {
         let name = format!("{connections} connections, {in_flight} in flight");
         ctx.say(&name);
-        let (done, spent) = watch(&node, || send(&load(connections, in_flight, ctx.amount(requests))))?;
+        let load = load(connections, in_flight, ctx.amount(requests));
+        // Connecting is what another scenario measures.
+        let open = raw::connect_small(&load)?;
+        let (done, spent) = watch(&node, || raw::send_small(&load, open))?;
         let per = spent.us_per(done.requests);
         let figure = Figure::less(format!("CPU per one-record produce request: {name}"), "us", per);
         figures.push(match aim {
@@ -51,7 +54,8 @@ pub fn small_requests(ctx: &Context<'_>) -> Result<Vec<Figure>, String> {
         let switches = spent.broker.switches as f64 / done.requests as f64;
         figures.push(Figure::less(format!("context switches per request: {name}"), "", switches));
         // In a pass of its own: whoever counts slows what is counted.
-        let pass = || send(&load(connections, in_flight, ctx.amount(requests) / 5));
+        let open = raw::connect_small(&load)?;
+        let pass = || raw::send_small(&load, open);
         if let Some((calls, done)) = process::system_calls(node.pid(), pass)? {
             let per = calls as f64 / done.requests as f64;
             figures.push(Figure::less(format!("system calls per request: {name}"), "", per));

@@ -6,7 +6,7 @@ use super::{Context, watch};
 use crate::load::rpc::{Rpc, served};
 use crate::load::{admin, raw};
 use crate::stats::Figure;
-use crate::system::Node;
+use crate::system::{Node, STOP_PATIENCE};
 
 pub fn startup(ctx: &Context<'_>) -> Result<Vec<Figure>, String> {
     let mut node = ctx.start("")?;
@@ -85,8 +85,12 @@ fn starts(ctx: &Context<'_>, partitions: i32, figures: &mut Vec<Figure>) -> Resu
     let topics: Vec<String> = (0..partitions / SPREAD).map(|i| format!("t{i}")).collect();
     ctx.say(&format!("creating {partitions} partitions"));
     let began = Instant::now();
-    admin::create_topics(&node.bootstrap(), &topics, SPREAD, &[])?;
-    until_served(ctx, &mut node, &topics)?;
+    if let Err(error) = admin::create_topics(&node.bootstrap(), &topics, SPREAD, &[]) {
+        // Why the process ended tells more than a connection that is gone; it takes a moment to end.
+        std::thread::sleep(Duration::from_secs(2));
+        node.check_alive()?;
+        return Err(error);
+    }
     figures.push(Figure::less(
         format!("creating {partitions} partitions, until all are served"),
         "ms",
@@ -117,6 +121,11 @@ fn starts(ctx: &Context<'_>, partitions: i32, figures: &mut Vec<Figure>) -> Resu
                 "ms",
                 began.elapsed().as_secs_f64() * 1e3,
             ));
+            if began.elapsed() >= STOP_PATIENCE {
+                ctx.note(format!(
+                    "{partitions} partitions: no clean stop within {STOP_PATIENCE:?}, then killed"
+                ));
+            }
         }
         node.restart()?;
         let served = node.startup + until_served(ctx, &mut node, &topics)?;

@@ -519,7 +519,7 @@ fn what_this_program_leaves_is_in_order() {
             }
             let mut bytes = batch.build().expect("builds").to_vec();
             let append = AppendOptions::new(AppendOrigin::Client, round / 40, now_ms);
-            log.append_as_leader(&mut bytes, &append).expect("appends");
+            log.append_as_leader(&bytes, &append).expect("appends");
             log.update_high_watermark(log.log_end_offset());
         }
     }

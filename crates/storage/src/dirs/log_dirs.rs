@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 
 use ottla_protocol::types::Uuid;
@@ -24,6 +25,9 @@ use crate::disk::{DirLock, Disk};
 use crate::error::LogError;
 use crate::log::{DEFAULT_PRODUCER_ID_EXPIRATION_MS, Log, LogOptions, TopicPartition};
 use crate::mutation::{self, Mutation};
+
+/// Logs that are closed at the same time.
+const MAX_CLOSING_THREADS: usize = 16;
 
 /// The settings of a topic, by its name.
 pub type TopicConfigs = Arc<dyn Fn(&str) -> LogConfig + Send + Sync>;
@@ -548,16 +552,30 @@ impl LogDirs {
         }
         let mut all = self.all();
         all.extend(self.futures());
-        let mut unclean: Vec<PathBuf> = Vec::new();
-        for log in &all {
-            if log.dir_state().is_offline() {
-                continue;
+        let unclean: Mutex<Vec<PathBuf>> = Mutex::default();
+        let next = AtomicUsize::new(0);
+        let work = || {
+            while let Some(log) = all.get(next.fetch_add(1, Ordering::Relaxed)) {
+                if log.dir_state().is_offline() {
+                    continue;
+                }
+                if let Err(error) = log.close(now_ms) {
+                    tracing::error!(%error, "a log cannot be closed");
+                    let mut unclean = unclean.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+                    unclean.push(log.dir_state().path().to_path_buf());
+                }
             }
-            if let Err(error) = log.close(now_ms) {
-                tracing::error!(%error, "a log cannot be closed");
-                unclean.push(log.dir_state().path().to_path_buf());
-            }
+        };
+        // Closing is waiting for the disk, which makes durable together what comes together.
+        match self.options.recovery_threads_per_data_dir {
+            0 => work(),
+            _ => std::thread::scope(|scope| {
+                for _ in 0..MAX_CLOSING_THREADS.min(all.len()) {
+                    scope.spawn(work);
+                }
+            }),
         }
+        let unclean = unclean.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
         self.checkpoint();
         for dir in self.dirs.iter().filter(|dir| !dir.state.is_offline()) {
             let path = dir.state.path();

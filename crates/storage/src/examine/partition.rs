@@ -182,9 +182,10 @@ fn classify(examiner: &mut Examiner<'_>, place: &PartitionPlace, entries: &[DirE
                 continue;
             }
             left(Leftover::IndexWithoutLog)
-        } else if name == PARTITION_METADATA_FILE || name == LEADER_EPOCH_CHECKPOINT {
-            continue;
-        } else if place.is_metadata && (name == QUORUM_STATE_FILE || SnapshotId::parse(name).is_some()) {
+        } else if name == PARTITION_METADATA_FILE
+            || name == LEADER_EPOCH_CHECKPOINT
+            || place.is_metadata && (name == QUORUM_STATE_FILE || SnapshotId::parse(name).is_some())
+        {
             continue;
         } else {
             (Problem::Unknown, Effect::Ignored)

@@ -3,6 +3,7 @@
 //! Source: Kafka `LogSegment`.
 
 pub(crate) mod names;
+mod recent;
 pub(crate) mod scan;
 
 use std::io;
@@ -20,6 +21,7 @@ use crate::log::Incoming;
 use crate::mutation::{self, Mutation};
 use crate::reading::{CachedReads, Origin};
 use names::{CLEANED_SUFFIX, INDEX_SUFFIX, LOG_SUFFIX, TIME_INDEX_SUFFIX, TXN_INDEX_SUFFIX};
+use recent::RecentBatches;
 use scan::{HEADER_CHUNK, Scan, ScanError};
 
 /// A segment. Appends come from one writer at a time; everything else is for any thread.
@@ -38,6 +40,7 @@ pub struct Segment {
     pub(crate) time_index: TimeIndex,
     pub(crate) txn_index: TransactionIndex,
     state: Mutex<State>,
+    recent: RecentBatches,
     /// Whether something was written to the log since it was last synced.
     dirty: AtomicBool,
     /// As above, for the indexes.
@@ -160,6 +163,7 @@ impl Segment {
             offset_index: OffsetIndex::new(Arc::clone(disk), index(INDEX_SUFFIX), base_offset),
             time_index: TimeIndex::new(Arc::clone(disk), index(TIME_INDEX_SUFFIX), base_offset),
             txn_index: TransactionIndex::new(Arc::clone(disk), index(TXN_INDEX_SUFFIX)),
+            recent: RecentBatches::default(),
             state: Mutex::new(State {
                 max_timestamp: None,
                 bytes_since_last_index_entry: 0,
@@ -275,6 +279,7 @@ impl Segment {
         let mut position = start;
         for batch in records.batches() {
             let header = batch.header();
+            self.recent.add(header, position);
             let mut largest = self.max_timestamp_so_far()?;
             let mut state = self.state();
             if header.max_timestamp > largest.timestamp {
@@ -319,6 +324,9 @@ impl Segment {
         offset: i64,
         cached: Option<CachedReads<'_>>,
     ) -> io::Result<Option<BatchPosition>> {
+        if let Some(found) = self.recent.find(offset) {
+            return Ok(Some(found));
+        }
         let from = match cached {
             Some(_) => self.offset_index.lookup_cached(offset)?,
             None => self.offset_index.lookup(offset)?,
@@ -471,6 +479,7 @@ impl Segment {
         let removed = match mapping {
             Some(at) => {
                 let removed = self.size() - at.position;
+                self.recent.clear();
                 self.log.truncate(at.position)?;
                 self.id.store(next_id(), Ordering::Release);
                 self.size.store(at.position, Ordering::Release);
@@ -503,6 +512,7 @@ impl Segment {
             // As with a truncation: what is cut off must not follow what comes in its place.
             self.log.sync_all()?;
         }
+        self.recent.clear();
         self.size.store(valid_bytes, Ordering::Release);
         self.mark_dirty();
         self.state().max_timestamp = Some(largest);

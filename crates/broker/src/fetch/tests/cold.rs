@@ -156,7 +156,7 @@ impl Setup {
             let mut bytes = builder.build().expect("builds").to_vec();
             batch_bytes = bytes.len();
             let options = AppendOptions::new(AppendOrigin::Client, 0, NOW_MS);
-            log.append_as_leader(&mut bytes, &options).expect("appends");
+            log.append_as_leader(&bytes, &options).expect("appends");
         }
         let partition = Partition::new("t".into(), Uuid([1; 16]), 0, log, Arc::default(), 0);
         Setup { _folder: folder, gate, partition: Arc::new(partition), batch_bytes }
@@ -213,7 +213,7 @@ async fn a_cold_read_holds_up_nobody_else_on_its_thread() {
     builder.append(NOW_MS, None, Some(b"v"), []);
     let mut bytes = builder.build().expect("builds").to_vec();
     let options = AppendOptions::new(AppendOrigin::Client, 0, NOW_MS);
-    assert_eq!(slow.partition.append(&mut bytes, &options).expect("appends").first_offset, BATCHES as i64);
+    assert_eq!(slow.partition.append(&bytes, &options).expect("appends").first_offset, BATCHES as i64);
     assert!(!fetch.is_finished());
     slow.gate.set_closed(false);
     let cold = fetch.await.expect("the fetch");

@@ -142,7 +142,7 @@ pub fn record_seeds() -> Vec<Vec<u8>> {
         ("__transaction_state:coordinator-key", "__transaction_state:coordinator-value"),
     ] {
         for value in of(value_kind) {
-            let key = of(key_kind).filter(|key| key["apiKey"] == value["apiKey"]).last();
+            let key = of(key_kind).rfind(|key| key["apiKey"] == value["apiKey"]);
             let Some((key, value)) = key.and_then(|key| hex(key, "framed")).zip(hex(value, "framed")) else {
                 continue;
             };

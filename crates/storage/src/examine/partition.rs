@@ -156,6 +156,8 @@ fn classify(examiner: &mut Examiner<'_>, place: &PartitionPlace, entries: &[DirE
     };
     for entry in entries {
         let (name, path) = (entry.name.as_str(), place.dir.join(&entry.name));
+        let of_metadata = name == QUORUM_STATE_FILE || SnapshotId::parse(name).is_some();
+        let known = name == PARTITION_METADATA_FILE || name == LEADER_EPOCH_CHECKPOINT;
         let left = |what: Leftover| (Problem::Left { what }, Effect::CleanedUp);
         let offset = names::offset_of(name);
         let is = |suffix: &str| {
@@ -182,9 +184,7 @@ fn classify(examiner: &mut Examiner<'_>, place: &PartitionPlace, entries: &[DirE
                 continue;
             }
             left(Leftover::IndexWithoutLog)
-        } else if name == PARTITION_METADATA_FILE || name == LEADER_EPOCH_CHECKPOINT {
-            continue;
-        } else if place.is_metadata && (name == QUORUM_STATE_FILE || SnapshotId::parse(name).is_some()) {
+        } else if known || (place.is_metadata && of_metadata) {
             continue;
         } else {
             (Problem::Unknown, Effect::Ignored)

@@ -524,7 +524,7 @@ fn what_this_program_leaves_is_in_order() {
         }
     }
     dirs.checkpoint();
-    let (summary, findings) = examine(&[dir.clone()]);
+    let (summary, findings) = examine(std::slice::from_ref(&dir));
     assert_eq!((summary.problems, summary.notes), (0, 1), "running: {:?}", findings.lines());
     dirs.shutdown(now_ms, 5);
     let (summary, findings) = examine(&[dir]);

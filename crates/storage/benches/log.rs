@@ -78,7 +78,7 @@ fn logs(c: &mut Criterion) {
     let log = open(&folder);
     let bytes = batch(1, 4096, Codec::None);
     for _ in 0..BATCHES {
-        log.append_as_leader(&mut bytes.clone(), &options).expect("it is appended");
+        log.append_as_leader(&bytes, &options).expect("it is appended");
     }
     log.maybe_increment_high_watermark(log.log_end_offset());
     let mut at = 0i64;

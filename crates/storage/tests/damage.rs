@@ -26,7 +26,7 @@ fn append(log: &Log, timestamp: i64) {
     builder.append(timestamp, None, Some(&[7; 100]), []);
     let mut bytes = builder.build().expect("builds").to_vec();
     let options = AppendOptions::new(AppendOrigin::Client, 0, NOW_MS);
-    log.append_as_leader(&mut bytes, &options).expect("appends");
+    log.append_as_leader(&bytes, &options).expect("appends");
     log.maybe_increment_high_watermark(log.log_end_offset());
 }
 

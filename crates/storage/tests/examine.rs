@@ -265,7 +265,7 @@ impl Disk for Memory {
 
 const ROOT: &str = "/d";
 /// Bits that are flipped in the files of one kind together.
-const FLIPS: usize = 80;
+const FLIPS: usize = 40;
 
 impl Memory {
     /// The first directory of a fixture with some of its partitions.
@@ -367,7 +367,7 @@ fn every_flipped_bit_that_changes_epochs_or_a_topic_id_is_told() {
     disk.0.retain(|path, _| !path.to_string_lossy().contains("00000000000000000003."));
     for name in ["t1-0/leader-epoch-checkpoint", "t1-0/partition.metadata"] {
         let path = Path::new(ROOT).join(name);
-        for (at, bit, bytes) in silent_flips(&disk, &path, usize::MAX) {
+        for (at, bit, bytes) in silent_flips(&disk, &path, 120) {
             // The last epoch has no record yet: nothing contradicts another number there.
             let unused = name.ends_with("checkpoint") && at == "0\n2\n0 0\n".len();
             assert!(unused || same_words(&bytes, &disk.0[&path]), "{name}: byte {at} ^ {bit}");
@@ -524,7 +524,7 @@ fn what_this_program_leaves_is_in_order() {
         }
     }
     dirs.checkpoint();
-    let (summary, findings) = examine(&[dir.clone()]);
+    let (summary, findings) = examine(std::slice::from_ref(&dir));
     assert_eq!((summary.problems, summary.notes), (0, 1), "running: {:?}", findings.lines());
     dirs.shutdown(now_ms, 5);
     let (summary, findings) = examine(&[dir]);
@@ -546,7 +546,7 @@ fn a_newer_metadata_version_is_told() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 30, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 20, ..ProptestConfig::default() })]
 
     #[test]
     fn any_damage_is_only_told(

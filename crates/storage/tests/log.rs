@@ -311,6 +311,27 @@ fn a_transactional_batch_needs_its_verification() {
 }
 
 #[test]
+fn a_marker_ends_the_verification_that_was_asked_for_before_it() {
+    let setup = Setup::new(LogConfig::default());
+    let log = setup.open();
+    transactional(&log, 1, 3, 0).expect("a transaction that is ending");
+    // The next one is verified while the coordinator still writes the markers of the last.
+    let spec = Spec { producer: Some((1, 3, 3)), transactional: true, ..PLAIN };
+    marker(&log, 1, 3, true, 0).expect("commits");
+    let early = verified(&log, 1, 3, 3);
+    marker(&log, 1, 3, true, 0).expect("the marker again");
+    let append = |guard| {
+        let options = AppendOptions { verification_guard: guard, ..options(AppendOrigin::Client) };
+        log.append_as_leader(&mut batch(spec), &options)
+    };
+    let error = append(early).expect_err("a marker took the verification with it");
+    assert_eq!(error.error_code(), ErrorCode::InvalidTxnState);
+    let again = verified(&log, 1, 3, 3);
+    assert_ne!(again, early);
+    append(again).expect("verified again");
+}
+
+#[test]
 fn a_marker_of_transaction_version_two_needs_a_higher_epoch_or_a_closed_transaction() {
     let setup = Setup::new(LogConfig::default());
     let log = setup.open();

@@ -24,7 +24,7 @@ struct Setup {
 fn append(log: &Log, timestamp: i64) {
     let mut builder = BatchBuilder::new(BatchOptions::default());
     builder.append(timestamp, None, Some(&[7; 100]), []);
-    let mut bytes = builder.build().expect("builds").to_vec();
+    let bytes = builder.build().expect("builds").to_vec();
     let options = AppendOptions::new(AppendOrigin::Client, 0, NOW_MS);
     log.append_as_leader(&bytes, &options).expect("appends");
     log.maybe_increment_high_watermark(log.log_end_offset());

@@ -517,7 +517,7 @@ fn what_this_program_leaves_is_in_order() {
             for record in 0..3 {
                 batch.append(now_ms + i64::from(round) + record, Some(b"key"), Some(b"value"), []);
             }
-            let mut bytes = batch.build().expect("builds").to_vec();
+            let bytes = batch.build().expect("builds").to_vec();
             let append = AppendOptions::new(AppendOrigin::Client, round / 40, now_ms);
             log.append_as_leader(&bytes, &append).expect("appends");
             log.update_high_watermark(log.log_end_offset());

@@ -322,7 +322,7 @@ fn a_marker_ends_the_verification_that_was_asked_for_before_it() {
     marker(&log, 1, 3, true, 0).expect("the marker again");
     let append = |guard| {
         let options = AppendOptions { verification_guard: guard, ..options(AppendOrigin::Client) };
-        log.append_as_leader(&mut batch(spec), &options)
+        log.append_as_leader(&batch(spec), &options)
     };
     let error = append(early).expect_err("a marker took the verification with it");
     assert_eq!(error.error_code(), ErrorCode::InvalidTxnState);

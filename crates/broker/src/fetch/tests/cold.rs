@@ -153,7 +153,7 @@ impl Setup {
         for n in 0..BATCHES {
             let mut builder = BatchBuilder::new(BatchOptions::default());
             builder.append(NOW_MS, None, Some(&[n as u8; VALUE_BYTES]), []);
-            let mut bytes = builder.build().expect("builds").to_vec();
+            let bytes = builder.build().expect("builds").to_vec();
             batch_bytes = bytes.len();
             let options = AppendOptions::new(AppendOrigin::Client, 0, NOW_MS);
             log.append_as_leader(&bytes, &options).expect("appends");
@@ -211,7 +211,7 @@ async fn a_cold_read_holds_up_nobody_else_on_its_thread() {
     // Also of the same log directory, for what waits is another thread: an append.
     let mut builder = BatchBuilder::new(BatchOptions::default());
     builder.append(NOW_MS, None, Some(b"v"), []);
-    let mut bytes = builder.build().expect("builds").to_vec();
+    let bytes = builder.build().expect("builds").to_vec();
     let options = AppendOptions::new(AppendOrigin::Client, 0, NOW_MS);
     assert_eq!(slow.partition.append(&bytes, &options).expect("appends").first_offset, BATCHES as i64);
     assert!(!fetch.is_finished());

@@ -271,4 +271,11 @@ fn directories_that_do_not_fit_are_refused_with_the_file_and_what_to_do() {
     let text = String::from_utf8(checked.stdout).expect("text");
     assert_eq!(checked.status.code(), Some(1), "{text}");
     assert!(text.contains("is of metadata.version 999"), "{text}");
+    for wrong in ["/nonexistent", env!("CARGO_MANIFEST_DIR")] {
+        let checked = Command::new(env!("CARGO_BIN_EXE_ottla"))
+            .args(["storage", "check", wrong])
+            .output()
+            .expect("the tool");
+        assert_eq!(checked.status.code(), Some(2), "{checked:?}");
+    }
 }

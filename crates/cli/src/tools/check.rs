@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
+use ottla_storage::dirs::{META_PROPERTIES_FILE, PARTITION_METADATA_FILE, parse_dir_name};
 use ottla_storage::disk::OsDisk;
 use ottla_storage::examine::{self, Expected, Finding, Report, Severity};
 
@@ -55,13 +56,7 @@ pub fn main(args: &[String]) -> ToolResult {
     };
     let (dirs, expected) = directories(targets)?;
     for dir in &dirs {
-        // A wrong path must not look like a directory in which everything is missing.
-        let listed = std::fs::read_dir(dir).map_err(|e| cannot(format!("{}: {e}", dir.display())))?;
-        let names: Vec<String> =
-            listed.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
-        let formatted = names.iter().any(|name| name == "meta.properties");
-        let partitions = names.iter().any(|name| ottla_storage::dirs::parse_dir_name(name).is_some());
-        if !formatted && !partitions {
+        if !is_log_dir(dir).map_err(|e| cannot(format!("{}: {e}", dir.display())))? {
             let text = "no log directory: neither meta.properties nor a partition is in it";
             return Err(cannot(format!("{}: {text}", dir.display())));
         }
@@ -95,6 +90,24 @@ pub fn main(args: &[String]) -> ToolResult {
             .with("notes", summary.notes),
     );
     if healthy { Ok(()) } else { Err(ToolError::Exit(PROBLEMS)) }
+}
+
+/// A wrong path must not look like a log directory in which everything is missing.
+fn is_log_dir(dir: &Path) -> std::io::Result<bool> {
+    let is_partition = |name: &str| {
+        let files = std::fs::read_dir(dir.join(name)).into_iter().flatten().flatten();
+        parse_dir_name(name).is_some()
+            && files.map(|file| file.file_name()).any(|file| {
+                file == PARTITION_METADATA_FILE || Path::new(&file).extension().is_some_and(|e| e == "log")
+            })
+    };
+    for entry in std::fs::read_dir(dir)? {
+        let name = entry?.file_name().to_string_lossy().into_owned();
+        if name == META_PROPERTIES_FILE || is_partition(&name) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// The directories that are meant, and what is known of their node.

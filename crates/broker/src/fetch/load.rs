@@ -76,7 +76,11 @@ pub async fn load(readers: &ColdReaders, data: &mut [PartitionData]) {
             continue;
         };
         let job = slice.clone();
-        waiting.push((index, slice, readers.run(&dir, move || job.load())));
+        let loading = match slice.is_catch_up() {
+            true => readers.run_catch_up(&dir, move || job.load()),
+            false => readers.run(&dir, move || job.load()),
+        };
+        waiting.push((index, slice, loading));
     }
     for (index, slice, loading) in waiting {
         let loaded = loading.await.unwrap_or_else(|_| Err(io::Error::other("the read was given up")));

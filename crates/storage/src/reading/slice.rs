@@ -82,6 +82,11 @@ impl FetchSlice {
         FetchSlice { file, position, len, origin: Some(origin) }
     }
 
+    /// Whether it is so far behind the end of its log that [`FetchSlice::load`] reads a large piece past the page cache.
+    pub fn is_catch_up(&self) -> bool {
+        self.origin.as_ref().is_some_and(|origin| origin.catch_up)
+    }
+
     fn is_sent_from_file(&self) -> bool {
         self.len >= SENDFILE_MIN_BYTES && self.file.raw_fd().is_some()
     }

@@ -16,7 +16,7 @@ pub fn free_bytes(dir: &Path) -> u64 {
 pub fn settle() -> bool {
     rustix::fs::sync();
     let dropped = drop_page_cache();
-    touch_memory();
+    touch_memory(TOUCH_BYTES);
     dropped
 }
 
@@ -26,14 +26,16 @@ pub fn drop_page_cache() -> bool {
     std::fs::write("/proc/sys/vm/drop_caches", "3").is_ok()
 }
 
-fn touch_memory() {
+/// Uses free memory once: `bytes`, or half of what is free. A hypervisor takes free memory back after seconds and then has
+/// to find it again for every page that is written to, which costs several times what writing it does.
+pub fn touch_memory(bytes: u64) {
     let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let free_kb: u64 = text
         .lines()
         .find_map(|l| l.strip_prefix("MemFree:")?.split_whitespace().next()?.parse().ok())
         .unwrap_or(0);
     // Half of it at most: the machine may have other users.
-    let bytes = TOUCH_BYTES.min(free_kb * 1024 / 2) as usize;
+    let bytes = bytes.min(free_kb * 1024 / 2) as usize;
     let memory = vec![1u8; bytes];
     std::hint::black_box(&memory);
 }

@@ -15,6 +15,9 @@ use ottla_protocol::{ApiKey, ErrorCode};
 use support::{Node, Wire};
 
 const TIMESTAMP: i64 = 1_700_000_000_000;
+/// More than a log keeps in mind the places of: a batch at its end is sent without a look at it, and the client finds the
+/// damage.
+const BATCHES: i64 = 20;
 
 /// Appends a batch of one record; returns its size.
 fn produce(wire: &mut Wire, topic: &str, timestamp: i64) -> usize {
@@ -72,7 +75,7 @@ fn a_damaged_batch_fails_its_readers_and_nobody_else() {
     node.create_topic("good", &["--partitions", "1"]);
     let mut wire = node.connect();
     let mut size = 0;
-    for n in 0..6 {
+    for n in 0..BATCHES {
         size = produce(&mut wire, "bad", TIMESTAMP + n);
         produce(&mut wire, "good", TIMESTAMP);
     }
@@ -107,10 +110,10 @@ fn a_damaged_batch_fails_its_readers_and_nobody_else() {
     let code = ErrorCode::from_code(response.topics[0].partitions[0].error_code);
     assert_eq!(code, ErrorCode::CorruptMessage);
     // Other offsets, other partitions, and appends go on.
-    assert_eq!(fetch(&mut wire, "bad", 1), (ErrorCode::None, 6, size));
-    produce(&mut wire, "bad", TIMESTAMP + 6);
-    assert_eq!(fetch(&mut wire, "bad", 6), (ErrorCode::None, 7, size));
-    assert_eq!(fetch(&mut wire, "good", 0), (ErrorCode::None, 6, size));
+    assert_eq!(fetch(&mut wire, "bad", 1), (ErrorCode::None, BATCHES, size));
+    produce(&mut wire, "bad", TIMESTAMP + BATCHES);
+    assert_eq!(fetch(&mut wire, "bad", BATCHES), (ErrorCode::None, BATCHES + 1, size));
+    assert_eq!(fetch(&mut wire, "good", 0), (ErrorCode::None, BATCHES, size));
     let page = node.metrics();
     assert_eq!(page.sum("ottla_log_damaged_places_total"), 1.0);
     assert_eq!(page.get("kafka_log_logmanager_offlinelogdirectorycount", ""), Some(0.0));

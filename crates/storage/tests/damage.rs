@@ -13,7 +13,8 @@ use ottla_storage::producer_state::AppendOrigin;
 use ottla_storage::{LogConfig, LogError, TopicPartition};
 
 const NOW_MS: i64 = 1_700_000_000_000;
-const BATCHES: i64 = 6;
+/// More than a log keeps in mind the places of.
+const BATCHES: i64 = 20;
 
 struct Setup {
     folder: tempfile::TempDir,

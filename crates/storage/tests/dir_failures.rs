@@ -68,7 +68,7 @@ fn a_failed_directory_takes_only_its_logs() {
         setup.node.dirs.states()[0].on_failure(move |_| {
             counter.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
         });
-        for _ in 0..5 {
+        for _ in 0..20 {
             setup.append(0).expect("appends");
             setup.append(1).expect("appends");
         }
@@ -104,8 +104,8 @@ fn a_failed_directory_takes_only_its_logs() {
         drop((node, logs));
         let node = Node::try_open(SteppedDisk::new(), Setup::paths_in(&folder), compacted(), START_MS)
             .expect("opens");
-        assert_eq!(all_records(&node.dirs.get(&partition()).expect("the log")).len(), 5, "{fault:?}");
-        assert_eq!(node.dirs.get(&TopicPartition::new("t", 1)).expect("the log").log_end_offset(), 6);
+        assert_eq!(all_records(&node.dirs.get(&partition()).expect("the log")).len(), 20, "{fault:?}");
+        assert_eq!(node.dirs.get(&TopicPartition::new("t", 1)).expect("the log").log_end_offset(), 21);
     }
 }
 

@@ -31,7 +31,10 @@ pub(super) fn recovered(part: &mut Part, seen: &Observed, down: Down) -> Result<
     let must_from = part.start.max(part.start_limit);
     if !part.loose {
         let wiped = seen.end == seen.start && least <= seen.start;
-        if seen.end < least && !wiped {
+        // Behind a hole a log may end before it: nothing is there that could be missing.
+        let missing = |batch: &MBatch| !batch.gone && batch.last() >= seen.end && batch.base() < least;
+        let only_a_hole = part.holes && !part.batches.iter().any(missing);
+        if seen.end < least && !wiped && !only_a_hole {
             return Err(format!(
                 "ends at {}, but everything below {least} was promised ({down:?})",
                 seen.end

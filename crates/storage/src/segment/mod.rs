@@ -464,6 +464,7 @@ impl Segment {
             self.log.truncate(self.size())?;
         }
         self.state().max_timestamp = Some(largest);
+        self.recent.clear();
         Ok(())
     }
 

@@ -20,7 +20,8 @@ use super::super::{ColdReaders, PartitionData, Records, load, load_cached};
 use crate::partition::Partition;
 
 const NOW_MS: i64 = 1_700_000_000_000;
-const BATCHES: usize = 8;
+/// More than a log keeps in mind the places of.
+const BATCHES: usize = 24;
 const VALUE_BYTES: usize = 30_000;
 
 /// Whether the disk answers, and how many wait for it.

@@ -279,7 +279,6 @@ impl Segment {
         let mut position = start;
         for batch in records.batches() {
             let header = batch.header();
-            self.recent.add(header, position);
             let mut largest = self.max_timestamp_so_far()?;
             let mut state = self.state();
             if header.max_timestamp > largest.timestamp {
@@ -297,16 +296,21 @@ impl Segment {
             drop(state);
             if due {
                 // A full disk leaves entries waiting in memory; the batches are in the log and count.
-                Self::unless_no_space(self.offset_index.append(header.last_offset(), position as u32))?;
-                Self::unless_no_space(self.time_index.maybe_append(largest))?;
+                Self::unless_shortage(self.offset_index.append(header.last_offset(), position as u32))?;
+                Self::unless_shortage(self.time_index.maybe_append(largest))?;
             }
             position += batch.size() as u64;
         }
         self.size.store(position, Ordering::Release);
+        let mut position = start;
+        for batch in records.batches() {
+            self.recent.add(batch.header(), position);
+            position += batch.size() as u64;
+        }
         Ok(())
     }
 
-    fn unless_no_space(result: io::Result<()>) -> io::Result<()> {
+    fn unless_shortage(result: io::Result<()>) -> io::Result<()> {
         match result {
             Err(error) if is_shortage(&error) => Ok(()),
             other => other,

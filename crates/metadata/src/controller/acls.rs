@@ -12,6 +12,7 @@ use ottla_protocol::messages::delete_acls_response::{
 use ottla_protocol::messages::metadata_record::remove_access_control_entry_record::RemoveAccessControlEntryRecord;
 use ottla_protocol::types::Str;
 
+use super::acl_names::{OPERATIONS, PATTERN_TYPES, PERMISSIONS, RESOURCE_TYPES, name_of};
 use super::{ApiError, Controller, Decision, MAX_RECORDS_PER_USER_OP, Random, random_id};
 use crate::image::{AccessControlEntry, acl_record};
 use crate::record::VersionedRecord;
@@ -20,34 +21,6 @@ const ANY: i8 = 1;
 const MATCH: i8 = 2;
 const LITERAL: i8 = 3;
 const PREFIXED: i8 = 4;
-/// Names of Kafka's resource types, by number.
-const RESOURCE_TYPES: &[&str] =
-    &["UNKNOWN", "ANY", "TOPIC", "GROUP", "CLUSTER", "TRANSACTIONAL_ID", "DELEGATION_TOKEN", "USER"];
-const PATTERN_TYPES: &[&str] = &["UNKNOWN", "ANY", "MATCH", "LITERAL", "PREFIXED"];
-const OPERATIONS: &[&str] = &[
-    "UNKNOWN",
-    "ANY",
-    "ALL",
-    "READ",
-    "WRITE",
-    "CREATE",
-    "DELETE",
-    "ALTER",
-    "DESCRIBE",
-    "CLUSTER_ACTION",
-    "DESCRIBE_CONFIGS",
-    "ALTER_CONFIGS",
-    "IDEMPOTENT_WRITE",
-    "CREATE_TOKENS",
-    "DESCRIBE_TOKENS",
-    "TWO_PHASE_COMMIT",
-];
-const PERMISSIONS: &[&str] = &["UNKNOWN", "ANY", "DENY", "ALLOW"];
-
-fn name_of(names: &'static [&'static str], code: i8) -> &'static str {
-    usize::try_from(code).ok().and_then(|i| names.get(i)).copied().unwrap_or("UNKNOWN")
-}
-
 /// Which entries DescribeAcls and DeleteAcls mean. `None` means any.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AclFilter {

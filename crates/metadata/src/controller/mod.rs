@@ -5,6 +5,7 @@
 //! request, appends the records, replays them, and sends the response once they are committed. When
 //! leadership is lost the controller is dropped.
 
+pub mod acl_names;
 mod acls;
 mod bootstrap;
 mod configs;

@@ -4,6 +4,9 @@
 use std::fmt;
 
 use ottla_client::admin::{AclBinding, AclFilter};
+use ottla_metadata::controller::acl_names::{
+    OPERATIONS, PATTERN_TYPES, PERMISSIONS, RESOURCE_TYPES, name_of,
+};
 
 pub const TOPIC: i8 = 2;
 pub const GROUP: i8 = 3;
@@ -25,47 +28,20 @@ pub const IDEMPOTENT_WRITE: i8 = 12;
 pub const DENY: i8 = 2;
 pub const ALLOW: i8 = 3;
 
-const RESOURCE_TYPES: &[&str] =
-    &["UNKNOWN", "ANY", "TOPIC", "GROUP", "CLUSTER", "TRANSACTIONAL_ID", "DELEGATION_TOKEN", "USER"];
-const PATTERN_TYPES: &[&str] = &["UNKNOWN", "ANY", "MATCH", "LITERAL", "PREFIXED"];
-const OPERATIONS: &[&str] = &[
-    "UNKNOWN",
-    "ANY",
-    "ALL",
-    "READ",
-    "WRITE",
-    "CREATE",
-    "DELETE",
-    "ALTER",
-    "DESCRIBE",
-    "CLUSTER_ACTION",
-    "DESCRIBE_CONFIGS",
-    "ALTER_CONFIGS",
-    "IDEMPOTENT_WRITE",
-    "CREATE_TOKENS",
-    "DESCRIBE_TOKENS",
-    "TWO_PHASE_COMMIT",
-];
-const PERMISSIONS: &[&str] = &["UNKNOWN", "ANY", "DENY", "ALLOW"];
-
-fn name(names: &[&'static str], code: i8) -> &'static str {
-    usize::try_from(code).ok().and_then(|code| names.get(code)).copied().unwrap_or("UNKNOWN")
-}
-
 pub fn resource_type(code: i8) -> &'static str {
-    name(RESOURCE_TYPES, code)
+    name_of(RESOURCE_TYPES, code)
 }
 
 pub fn pattern_type(code: i8) -> &'static str {
-    name(PATTERN_TYPES, code)
+    name_of(PATTERN_TYPES, code)
 }
 
 pub fn operation(code: i8) -> &'static str {
-    name(OPERATIONS, code)
+    name_of(OPERATIONS, code)
 }
 
 pub fn permission(code: i8) -> &'static str {
-    name(PERMISSIONS, code)
+    name_of(PERMISSIONS, code)
 }
 
 /// A pattern type by its name; upper and lower case are alike.

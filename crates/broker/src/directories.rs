@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ottla_metadata::config::StaticConfig;
 use ottla_protocol::messages::assign_replicas_to_dirs_request::{DirectoryData, PartitionData, TopicData};
@@ -162,6 +162,48 @@ pub fn watch_failures(b: &Arc<Broker>) {
     }
 }
 
+/// Which failures of directories the controller does not know yet, and since when there is something to tell.
+///
+/// Source: Kafka `BrokerLifecycleManager.propagateDirectoryFailure`.
+#[derive(Debug, Default)]
+pub struct FailureReports {
+    /// None once the controller has heard of it.
+    untold_since: BTreeMap<Uuid, Option<Instant>>,
+}
+
+impl FailureReports {
+    /// Directories that a heartbeat is about to tell.
+    pub fn failed(&mut self, dirs: &[Uuid], now: Instant) {
+        for dir in dirs {
+            self.untold_since.entry(*dir).or_insert(Some(now));
+        }
+    }
+
+    /// The controller has taken the heartbeat that told of them.
+    pub fn told(&mut self, dirs: &[Uuid]) {
+        self.untold_since.extend(dirs.iter().map(|dir| (*dir, None)));
+    }
+
+    /// Another controller, or one that has forgotten this broker, knows of none.
+    pub fn forgotten(&mut self, now: Instant) {
+        self.untold_since.values_mut().for_each(|since| *since = Some(now));
+    }
+
+    /// A directory of whose failure the controller could not be told for `timeout`: its replicas would stay leaders that
+    /// nobody can reach (`log.dir.failure.timeout.ms`).
+    pub fn overdue(&self, timeout: Duration, now: Instant) -> Option<Uuid> {
+        self.untold_since
+            .iter()
+            .find(|(_, since)| since.is_some_and(|since| now.duration_since(since) >= timeout))
+            .map(|(dir, _)| *dir)
+    }
+}
+
+/// Ids of the directories that failed.
+pub fn offline_ids(log_dirs: &LogDirs) -> Vec<Uuid> {
+    log_dirs.dirs().into_iter().filter(|dir| dir.offline).filter_map(|dir| dir.directory_id).collect()
+}
+
 /// Why the node cannot go on: no directory is left, or that of the metadata log is gone.
 pub fn fatal_failure(config: &StaticConfig, log_dirs: &LogDirs) -> Option<String> {
     let dirs = log_dirs.dirs();
@@ -173,4 +215,30 @@ pub fn fatal_failure(config: &StaticConfig, log_dirs: &LogDirs) -> Option<String
     dirs.iter()
         .any(|dir| dir.offline && dir.path == metadata)
         .then(|| format!("Shutdown broker because the metadata log dir {} has failed", metadata.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_that_the_controller_does_not_hear_of_is_overdue_after_the_timeout() {
+        let (began, timeout) = (Instant::now(), Duration::from_secs(30));
+        let later = |seconds| began + Duration::from_secs(seconds);
+        let (first, second) = (Uuid([1; 16]), Uuid([2; 16]));
+        let mut reports = FailureReports::default();
+        reports.failed(&[first], began);
+        reports.failed(&[first, second], later(20));
+        assert_eq!(reports.overdue(timeout, later(29)), None);
+        assert_eq!(reports.overdue(timeout, later(30)), Some(first));
+        reports.told(&[first]);
+        reports.failed(&[first, second], later(40));
+        assert_eq!(reports.overdue(timeout, later(45)), None);
+        assert_eq!(reports.overdue(timeout, later(50)), Some(second));
+        reports.told(&[first, second]);
+        assert_eq!(reports.overdue(timeout, later(1000)), None);
+        reports.forgotten(later(1000));
+        assert_eq!(reports.overdue(timeout, later(1029)), None);
+        assert_eq!(reports.overdue(timeout, later(1030)), Some(first));
+    }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ottla_metadata::features;
 use ottla_protocol::messages::broker_registration_request::{Feature, Listener};
@@ -14,7 +14,7 @@ use ottla_protocol::types::Uuid;
 use ottla_protocol::{ApiKey, ErrorCode};
 
 use crate::controller::{ControllerNode, MetadataPublisher};
-use crate::directories;
+use crate::directories::{self, FailureReports};
 use crate::listener_info::reachable;
 use crate::partitions::log_config;
 use crate::state::{Broker, BrokerState, random_uuid, wall_clock_ms};
@@ -151,7 +151,6 @@ async fn heartbeat(
     want_fence: bool,
     want_shut_down: bool,
 ) -> Result<BrokerHeartbeatResponse, String> {
-    let dirs = broker.partitions.dirs();
     let image = broker.image.load();
     let cordoned = image
         .metadata_version()
@@ -164,7 +163,7 @@ async fn heartbeat(
         want_fence,
         want_shut_down,
         cordoned_log_dirs: cordoned,
-        offline_log_dirs: dirs.iter().filter(|d| d.offline).filter_map(|d| d.directory_id).collect(),
+        offline_log_dirs: directories::offline_ids(broker.partitions.log_dirs()),
         ..Default::default()
     };
     let answer: BrokerHeartbeatResponse = broker
@@ -180,23 +179,39 @@ async fn heartbeat(
 
 /// Sends heartbeats until the broker stops; registers again when the controller has forgotten it.
 async fn keep_alive(broker: Weak<Broker>, incarnation: Uuid, directories: Vec<Uuid>) {
+    let mut failures = FailureReports::default();
     loop {
         let Some(b) = broker.upgrade() else { return };
         let interval = b.config.load().get_int("broker.heartbeat.interval.ms").max(1) as u64;
         if !b.is_running() {
             return;
         }
+        let failed = directories::offline_ids(b.partitions.log_dirs());
+        failures.failed(&failed, Instant::now());
         match heartbeat(&b, false, false).await {
-            Ok(answer) if answer.is_fenced => tracing::warn!("the controller has fenced this broker"),
-            Ok(_) => {}
+            Ok(answer) => {
+                failures.told(&failed);
+                if answer.is_fenced {
+                    tracing::warn!("the controller has fenced this broker");
+                }
+            }
             Err(error) if error == ErrorCode::StaleBrokerEpoch.name() => {
                 tracing::warn!("the controller does not know this broker any more; registering again");
                 let previous = b.broker_epoch.load(Ordering::Acquire);
                 if let Ok(epoch) = register(&b, incarnation, previous, &directories).await {
                     b.broker_epoch.store(epoch, Ordering::Release);
                 }
+                failures.forgotten(Instant::now());
             }
             Err(error) => tracing::warn!(%error, "the controller did not take the heartbeat"),
+        }
+        let timeout =
+            Duration::from_millis(b.static_config.get_long("log.dir.failure.timeout.ms").max(1) as u64);
+        if let Some(dir) = failures.overdue(timeout, Instant::now()) {
+            tracing::error!(
+                "Shutting down because couldn't communicate offline log dir {dir} with controllers"
+            );
+            std::process::exit(1);
         }
         tokio::select! {
             () = tokio::time::sleep(Duration::from_millis(interval)) => {}

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use ottla_coordinator::TopicChanges;
-use ottla_metadata::config::StaticConfig;
+use ottla_metadata::config::{StaticConfig, unusable_topic_values};
 use ottla_metadata::image::{ConfigResource, MetadataChanges, MetadataImage, ResourceKind};
 use ottla_protocol::types::Uuid;
 use tokio::sync::watch;
@@ -95,6 +95,7 @@ impl MetadataPublisher {
         let brokers_changed = changes.configs.iter().any(|r| r.kind == ResourceKind::BROKER);
         let config = if brokers_changed { self.dynamic_config(&image) } else { b.config.load_full() };
         self.topic_settings.store(Arc::new((Arc::clone(&config), Arc::clone(&image))));
+        tell_unusable(&image, &changes);
         if brokers_changed {
             directories::apply_settings(b, &config);
             b.config.store(config);
@@ -124,6 +125,17 @@ impl MetadataPublisher {
 
     fn dynamic_config(&self, image: &MetadataImage) -> Arc<StaticConfig> {
         Arc::new(in_force(&self.broker.static_config, image, self.broker.node_id))
+    }
+}
+
+/// Kafka does not start with such values (a `segment.bytes` of 3.9 that 4.0 no longer takes, say); they are no reason to
+/// withhold the data.
+fn tell_unusable(image: &MetadataImage, changes: &MetadataChanges) {
+    for resource in changes.configs.iter().filter(|resource| resource.kind == ResourceKind::TOPIC) {
+        let Some(own) = image.configs.topic(&resource.name) else { continue };
+        for error in unusable_topic_values(own.iter().map(|(name, value)| (&**name, &**value))) {
+            tracing::warn!(topic = %resource.name, %error, "a topic's setting is not followed; the broker's is");
+        }
     }
 }
 

@@ -193,6 +193,12 @@ impl LogConfig {
     }
 }
 
+/// Which of a topic's own values are not followed, because another version took them and this one does not: the broker's
+/// value counts in their place.
+pub fn unusable_topic_values<'a>(own: impl Iterator<Item = (&'a str, &'a str)>) -> Vec<ConfigError> {
+    own.filter_map(|(name, text)| parse_value(topic_key(name)?, text).err()).collect()
+}
+
 /// Checks the whole configuration that a topic would have (`LogConfig.validate`).
 ///
 /// `existing` are the topic's values before the change.

@@ -27,7 +27,7 @@ pub use keys_client_metrics::CLIENT_METRICS_KEYS;
 pub use keys_group::GROUP_KEYS;
 pub use keys_topic::TOPIC_KEYS;
 pub use listeners::{Endpoint, SecurityProtocol};
-pub use log_config::{LogConfig, TimestampType, topic_default, validate_topic_config};
+pub use log_config::{LogConfig, TimestampType, topic_default, unusable_topic_values, validate_topic_config};
 pub use properties::{MalformedEscape, Property, escape_property, parse_properties};
 pub use providers::{ProviderKind, Resolver};
 pub use resources::{parse_matching_patterns, validate_client_metrics_config, validate_group_config};

@@ -216,6 +216,15 @@ fn topic_values_fall_back_through_synonyms() {
 }
 
 #[test]
+fn values_of_another_version_are_named_and_not_followed() {
+    let own = [("segment.bytes", "16384"), ("retention.ms", "5"), ("not.of.this.version", "x")];
+    let told: Vec<String> = unusable_topic_values(own.into_iter()).iter().map(ToString::to_string).collect();
+    assert_eq!(told, ["Invalid value 16384 for configuration segment.bytes: Value must be at least 1048576"]);
+    let log = LogConfig::resolve(&combined(""), |n| own.iter().find(|(k, _)| *k == n).map(|(_, v)| *v));
+    assert_eq!((log.segment_bytes, log.retention_ms), (1 << 30, 5));
+}
+
+#[test]
 fn topic_changes_are_checked_as_a_whole() {
     let c = combined("");
     let check = |new: &[(&str, &str)]| validate_topic_config(&c, |_| None, new).map_err(|e| e.to_string());

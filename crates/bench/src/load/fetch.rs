@@ -5,10 +5,11 @@ use std::time::{Duration, Instant};
 
 use ottla_protocol::ApiKey;
 use ottla_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
+use ottla_protocol::messages::fetch_response::PartitionData;
 use ottla_protocol::messages::{FetchRequest, FetchResponse};
 use ottla_protocol::records::BatchIter;
 
-use super::rpc::Rpc;
+use super::rpc::{Isolation, Rpc};
 
 /// The newest version that names topics instead of giving their ids.
 const VERSION: i16 = 12;
@@ -22,10 +23,31 @@ pub fn fetch_once(
     offset: i64,
     max_bytes: i32,
 ) -> Result<(u64, i64), String> {
+    let part = fetch(rpc, topic, partition, offset, max_bytes, Isolation::ReadUncommitted)?;
+    let records = part.records.as_deref().unwrap_or_default();
+    let mut next = offset;
+    // The last batch may be cut short: the one before it is where the next fetch begins.
+    for batch in BatchIter::new(records) {
+        let Ok(batch) = batch else { break };
+        next = batch.header().next_offset();
+    }
+    Ok((records.len() as u64, next))
+}
+
+/// Fetches once from `offset`.
+pub fn fetch(
+    rpc: &mut Rpc,
+    topic: &str,
+    partition: i32,
+    offset: i64,
+    max_bytes: i32,
+    isolation: Isolation,
+) -> Result<PartitionData, String> {
     let request = FetchRequest {
         max_wait_ms: 500,
         min_bytes: 1,
         max_bytes,
+        isolation_level: isolation as i8,
         topics: vec![FetchTopic {
             topic: topic.into(),
             partitions: vec![FetchPartition {
@@ -38,23 +60,16 @@ pub fn fetch_once(
         }],
         ..Default::default()
     };
-    let answer: FetchResponse = rpc.call(ApiKey::Fetch, VERSION, &request)?;
-    let part = answer.responses.first().and_then(|t| t.partitions.first());
-    let Some(part) = part.filter(|p| answer.error_code == 0 && p.error_code == 0) else {
-        return Err(format!(
+    let mut answer: FetchResponse = rpc.call(ApiKey::Fetch, VERSION, &request)?;
+    let part = answer.responses.first_mut().and_then(|t| t.partitions.first_mut()).map(std::mem::take);
+    match part {
+        Some(part) if answer.error_code == 0 && part.error_code == 0 => Ok(part),
+        part => Err(format!(
             "fetch of {topic}-{partition} at {offset}: error {} / {:?}",
             answer.error_code,
             part.map(|p| p.error_code)
-        ));
-    };
-    let records = part.records.as_deref().unwrap_or_default();
-    let mut next = offset;
-    // The last batch may be cut short: the one before it is where the next fetch begins.
-    for batch in BatchIter::new(records) {
-        let Ok(batch) = batch else { break };
-        next = batch.header().next_offset();
+        )),
     }
-    Ok((records.len() as u64, next))
 }
 
 /// What was read, and how long it took.

@@ -1,11 +1,13 @@
 //! What is sent to a system, and by whom.
 
 pub mod admin;
+pub mod committed;
 pub mod fetch;
 pub mod librdkafka;
 pub mod open_loop;
 pub mod raw;
 pub mod rpc;
+pub mod transactional;
 
 /// Record values of one size that compress about as well as JSON does: words of a small vocabulary and numbers.
 /// `count` different ones, always the same.

@@ -5,6 +5,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use ottla_protocol::messages::metadata_request::MetadataRequestTopic;
 use ottla_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use ottla_protocol::messages::{MetadataRequest, ProduceRequest, ProduceResponse};
@@ -46,14 +47,29 @@ impl Answered {
     }
 }
 
+/// Milliseconds since the epoch.
+pub fn now_ms() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |d| d.as_millis() as i64)
+}
+
+/// A batch of `count` times the same record.
+pub fn batch(options: BatchOptions, timestamp: i64, value: &[u8], count: usize) -> Result<Bytes, String> {
+    let mut batch = BatchBuilder::new(options);
+    for _ in 0..count {
+        batch.append(timestamp, None, Some(value), std::iter::empty());
+    }
+    batch.build().map_err(|e| e.to_string())
+}
+
 /// One record to each of `partitions` in one Produce request.
 pub fn produce_frame(topics: &[(&str, Vec<i32>)], record_bytes: usize, acks: i16) -> Result<Vec<u8>, String> {
-    let now_ms = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .map_or(0, |d| d.as_millis() as i64);
-    let mut batch = BatchBuilder::new(BatchOptions::default());
-    batch.append(now_ms, None, Some(&super::payloads(record_bytes, 1)[0]), std::iter::empty());
-    let records = batch.build().map_err(|e| e.to_string())?;
+    let value = &super::payloads(record_bytes, 1)[0];
+    frame_of(topics, &batch(BatchOptions::default(), now_ms(), value, 1)?, acks)
+}
+
+/// The same batch to each of `partitions` in one Produce request.
+pub fn frame_of(topics: &[(&str, Vec<i32>)], records: &Bytes, acks: i16) -> Result<Vec<u8>, String> {
     let topic_data = topics
         .iter()
         .map(|(name, partitions)| TopicProduceData {

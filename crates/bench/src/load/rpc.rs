@@ -2,7 +2,7 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ottla_protocol::messages::incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig};
 use ottla_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
@@ -11,12 +11,16 @@ use ottla_protocol::messages::{
     ResponseHeader,
 };
 use ottla_protocol::wire::{Message, Reader};
-use ottla_protocol::{ApiKey, frame};
+use ottla_protocol::{ApiKey, ErrorCode, frame};
 
 /// No answer that a scenario asks for is longer.
 const MAX_RESPONSE_BYTES: usize = 256 << 20;
 /// As new as Nisshi knows.
 const LIST_OFFSETS_VERSION: i16 = 6;
+/// Requests that [`Rpc::ask_all`] has on their way at a time.
+const WINDOW: usize = 50;
+/// How long [`Rpc::ask_all`] asks again.
+const PATIENCE: Duration = Duration::from_secs(60);
 const TOPIC_RESOURCE: i8 = 2;
 const LATEST: i64 = -1;
 const EARLIEST: i64 = -2;
@@ -77,6 +81,50 @@ impl Rpc {
     }
 }
 
+/// Which records a reader is shown, as requests say it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Isolation {
+    ReadUncommitted = 0,
+    ReadCommitted = 1,
+}
+
+impl Rpc {
+    /// Asks once for each of `count` with many requests on their way. `take` looks at an answer and says its error; what
+    /// may be tried again is.
+    pub fn ask_all<Q: Message, A: Message>(
+        &mut self,
+        api: ApiKey,
+        version: i16,
+        count: usize,
+        make: impl Fn(usize) -> Result<Q, String>,
+        mut take: impl FnMut(usize, A) -> i16,
+    ) -> Result<(), String> {
+        let began = Instant::now();
+        let mut left: Vec<usize> = (0..count).collect();
+        while !left.is_empty() {
+            let mut again = Vec::new();
+            for window in left.chunks(WINDOW) {
+                for which in window {
+                    self.send(api, version, &make(*which)?)?;
+                }
+                for which in window {
+                    let error = ErrorCode::from_code(take(*which, self.receive(api, version)?));
+                    match error {
+                        ErrorCode::None => {}
+                        e if e.is_retriable() && began.elapsed() < PATIENCE => again.push(*which),
+                        e => return Err(format!("{api}: {}", e.name())),
+                    }
+                }
+            }
+            left = again;
+            if !left.is_empty() {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        }
+        Ok(())
+    }
+}
+
 /// A response with its header, without its length.
 pub fn decode<A: Message>(api: ApiKey, version: i16, bytes: Vec<u8>) -> Result<A, String> {
     let mut reader = Reader::new(bytes.into());
@@ -114,23 +162,35 @@ pub fn alter_topic(port: u16, topic: &str, settings: &[(&str, &str)]) -> Result<
 
 /// How many partitions of `topics` a node serves: those of which it tells the end.
 pub fn served(rpc: &mut Rpc, topics: &[String], partitions: i32) -> Result<usize, String> {
-    let answer = list(rpc, topics, partitions, LATEST)?;
+    let answer = list(rpc, topics, partitions, LATEST, Isolation::ReadUncommitted)?;
     Ok(answer.topics.iter().flat_map(|t| &t.partitions).filter(|p| p.error_code == 0).count())
 }
 
 /// First offset and end of one partition.
 pub fn range(rpc: &mut Rpc, topic: &str, partition: i32) -> Result<(i64, i64), String> {
-    let topics = [topic.to_owned()];
-    let mut one = |timestamp| -> Result<i64, String> {
-        let answer = list(rpc, &topics, partition + 1, timestamp)?;
-        let found = answer.topics.iter().flat_map(|t| &t.partitions).find(|p| p.partition_index == partition);
-        match found {
-            Some(p) if p.error_code == 0 => Ok(p.offset),
-            Some(p) => Err(format!("error {}", p.error_code)),
-            None => Err("no such partition in the answer".to_owned()),
-        }
-    };
-    Ok((one(EARLIEST)?, one(LATEST)?))
+    let first = one(rpc, topic, partition, EARLIEST, Isolation::ReadUncommitted)?;
+    Ok((first, one(rpc, topic, partition, LATEST, Isolation::ReadUncommitted)?))
+}
+
+/// The last stable offset of one partition: where its oldest open transaction begins, or its end.
+pub fn last_stable_offset(rpc: &mut Rpc, topic: &str, partition: i32) -> Result<i64, String> {
+    one(rpc, topic, partition, LATEST, Isolation::ReadCommitted)
+}
+
+fn one(
+    rpc: &mut Rpc,
+    topic: &str,
+    partition: i32,
+    timestamp: i64,
+    isolation: Isolation,
+) -> Result<i64, String> {
+    let answer = list(rpc, &[topic.to_owned()], partition + 1, timestamp, isolation)?;
+    let found = answer.topics.iter().flat_map(|t| &t.partitions).find(|p| p.partition_index == partition);
+    match found {
+        Some(p) if p.error_code == 0 => Ok(p.offset),
+        Some(p) => Err(format!("error {}", p.error_code)),
+        None => Err("no such partition in the answer".to_owned()),
+    }
 }
 
 fn list(
@@ -138,12 +198,14 @@ fn list(
     topics: &[String],
     partitions: i32,
     timestamp: i64,
+    isolation: Isolation,
 ) -> Result<ListOffsetsResponse, String> {
     let partitions: Vec<ListOffsetsPartition> = (0..partitions)
         .map(|partition_index| ListOffsetsPartition { partition_index, timestamp, ..Default::default() })
         .collect();
     let request = ListOffsetsRequest {
         replica_id: -1,
+        isolation_level: isolation as i8,
         topics: topics
             .iter()
             .map(|name| ListOffsetsTopic {

@@ -7,7 +7,9 @@ mod groups;
 mod hot_cold;
 mod latency;
 mod partitions;
+mod producer_ids;
 mod recovery;
+mod sparse;
 mod startup;
 mod throughput;
 mod transactions;
@@ -123,6 +125,13 @@ pub const SCENARIOS: &[Scenario] = &[
         run: startup::with_partitions,
     },
     Scenario {
+        name: "startup-sparse",
+        about: "10,000 partitions of 1 GB each by their length (500 in a quick run), or as many as the limit of open files allows with two segments: the first segment is sparse, one batch and a hole that nobody reads as it lies below the recovery point; the second has 20 KiB that are not flushed. Starts after a clean stop and after kill -9, until every partition tells its end (minutes for Kafka)",
+        quick: false,
+        not_nisshi: Some("it keeps no log directories"),
+        run: sparse::sparse,
+    },
+    Scenario {
         name: "produce",
         about: "broker CPU per GB produced and consumed, 1 KiB records, plain and lz4; memory after it",
         quick: true,
@@ -191,6 +200,13 @@ pub const SCENARIOS: &[Scenario] = &[
         quick: false,
         not_nisshi: None,
         run: transactions::transactions,
+    },
+    Scenario {
+        name: "producer-ids",
+        about: "100,000 idempotent producers with a one-record batch each in one partition; then 10,000 transactions by 2,000 producers, every second one aborted, in segments of 1 MiB; read_committed reads; starts after kill -9 with a transaction open, and after a clean stop; what is read is counted (requests of our own)",
+        quick: false,
+        not_nisshi: Some("it keeps no log directories"),
+        run: producer_ids::producer_ids,
     },
     Scenario {
         name: "compaction",

@@ -35,10 +35,10 @@ pub fn startup(ctx: &Context<'_>) -> Result<Vec<Figure>, String> {
     Ok(figures)
 }
 
-const SPREAD: i32 = 100;
+pub const SPREAD: i32 = 100;
 
 /// Until every partition tells its end.
-fn until_served(ctx: &Context<'_>, node: &mut Node, topics: &[String]) -> Result<Duration, String> {
+pub fn until_served(ctx: &Context<'_>, node: &mut Node, topics: &[String]) -> Result<Duration, String> {
     let began = Instant::now();
     let all = topics.len() * SPREAD as usize;
     let mut said = began;

@@ -11,7 +11,8 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::process::{self, Usage};
 
-const START_PATIENCE: Duration = Duration::from_secs(120);
+/// Kafka gives no answer before it has loaded all logs.
+const START_PATIENCE: Duration = Duration::from_secs(600);
 /// After it a node is killed.
 pub const STOP_PATIENCE: Duration = Duration::from_secs(120);
 /// Any id will do; both systems get the same.

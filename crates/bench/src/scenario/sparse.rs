@@ -33,19 +33,26 @@ pub fn sparse(ctx: &Context<'_>) -> Result<Vec<Figure>, String> {
     let mut node =
         ctx.start("log.cleaner.dedupe.buffer.size=8388608\nlog.retention.ms=-1\nlog.retention.bytes=-1\n")?;
     let topics: Vec<String> = (0..partitions / SPREAD as u64).map(|i| format!("t{i}")).collect();
-    ctx.say(&format!("creating {partitions} partitions"));
-    admin::create_topics(&node.bootstrap(), &topics, SPREAD, &[])?;
-    ctx.say("a batch from eight days ago, which makes a segment of its own, and one of today");
-    fill(node.port, &topics, raw::now_ms() - 8 * DAY_MS)?;
-    fill(node.port, &topics, raw::now_ms())?;
-    stop(ctx, &mut node);
+    let mut figures = vec![Figure::more("partitions", "", partitions as f64)];
+    let mut timed = |name: &str, step: &mut dyn FnMut() -> Result<(), String>| {
+        ctx.say(name);
+        let began = Instant::now();
+        step()?;
+        figures.push(Figure::less(name, "ms", began.elapsed().as_secs_f64() * 1e3));
+        Ok::<(), String>(())
+    };
+    let bootstrap = node.bootstrap();
+    timed("creating them, until all are served", &mut || {
+        admin::create_topics(&bootstrap, &topics, SPREAD, &[])
+    })?;
+    // So old that the next batch begins a segment.
+    let old = raw::now_ms() - 8 * DAY_MS;
+    timed("a first batch to each", &mut || fill(node.port, &topics, old))?;
+    timed("a batch to each that begins a segment", &mut || fill(node.port, &topics, raw::now_ms()))?;
+    timed("clean stop", &mut || stop(&mut node))?;
     stretch(&node, &topics)?;
     let size = machine::bytes_below(&node.data()) as f64 / 1e9;
-    let mut figures = vec![
-        // As many for each system, so that a figure says how many they were.
-        Figure::more("partitions", "", partitions as f64),
-        Figure::more("length of their files", "GB", size),
-    ];
+    figures.push(Figure::more("length of their files", "GB", size));
     for (how, killed) in [("a clean stop", false), ("kill -9", true)] {
         ctx.say(&format!("a start after {how}"));
         if killed {
@@ -85,12 +92,11 @@ fn fill(port: u16, topics: &[String], timestamp: i64) -> Result<(), String> {
     Ok(())
 }
 
-fn stop(ctx: &Context<'_>, node: &mut Node) {
-    let began = Instant::now();
+/// Without a clean stop the recovery point may lie in what becomes a hole.
+fn stop(node: &mut Node) -> Result<(), String> {
     node.stop();
-    if began.elapsed() >= STOP_PATIENCE {
-        ctx.note(format!("no clean stop within {STOP_PATIENCE:?}, then killed"));
-    }
+    let marker = node.data().join(".kafka_cleanshutdown");
+    if marker.exists() { Ok(()) } else { Err(format!("no clean stop within {STOP_PATIENCE:?}, then killed")) }
 }
 
 /// Makes the first segment of each partition as long as a full one. No index of it names a place in the hole.

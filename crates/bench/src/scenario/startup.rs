@@ -35,14 +35,16 @@ pub fn startup(ctx: &Context<'_>) -> Result<Vec<Figure>, String> {
     Ok(figures)
 }
 
+/// Partitions of a topic.
 pub const SPREAD: i32 = 100;
+const SERVED_PATIENCE: Duration = Duration::from_secs(600);
 
 /// Until every partition tells its end.
 pub fn until_served(ctx: &Context<'_>, node: &mut Node, topics: &[String]) -> Result<Duration, String> {
     let began = Instant::now();
     let all = topics.len() * SPREAD as usize;
     let mut said = began;
-    while began.elapsed() < Duration::from_secs(300) {
+    while began.elapsed() < SERVED_PATIENCE {
         node.check_alive()?;
         let port = node.port;
         let ready = Rpc::connect(port).and_then(|mut rpc| served(&mut rpc, topics, SPREAD)).unwrap_or(0);
@@ -55,7 +57,7 @@ pub fn until_served(ctx: &Context<'_>, node: &mut Node, topics: &[String]) -> Re
         }
         std::thread::sleep(Duration::from_millis(5));
     }
-    Err("not every partition is served within 300 s".to_owned())
+    Err(format!("not every partition is served within {SERVED_PATIENCE:?}"))
 }
 
 /// A batch of 10 KiB to each partition, so many times.

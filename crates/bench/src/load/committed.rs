@@ -92,3 +92,58 @@ impl Filter {
         Ok(if hidden { 0 } else { header.records_count.max(0) as u64 })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use ottla_protocol::messages::fetch_response::AbortedTransaction;
+    use ottla_protocol::records::control::EndTxnMarker;
+    use ottla_protocol::records::{Batch, BatchBuilder, BatchOptions};
+
+    use super::Filter;
+
+    fn data(producer_id: i64, base_offset: i64, records: usize) -> Vec<u8> {
+        let options = BatchOptions {
+            base_offset,
+            producer_id,
+            producer_epoch: 0,
+            base_sequence: 0,
+            transactional: true,
+            ..Default::default()
+        };
+        let mut batch = BatchBuilder::new(options);
+        for _ in 0..records {
+            batch.append(0, None, Some(b"x"), std::iter::empty());
+        }
+        batch.build().unwrap().to_vec()
+    }
+
+    fn marker(producer_id: i64, offset: i64, commit: bool) -> Vec<u8> {
+        EndTxnMarker { commit, coordinator_epoch: 0 }.batch(offset, 0, 0, producer_id, 0).to_vec()
+    }
+
+    #[test]
+    fn an_aborted_producer_is_hidden_until_its_marker() {
+        let aborted = |producer_id, first_offset| AbortedTransaction {
+            producer_id,
+            first_offset,
+            ..Default::default()
+        };
+        let mut filter = Filter::default();
+        filter.begin(vec![aborted(7, 5), aborted(7, 0)]);
+        let batches = [
+            (data(7, 0, 2), 0),
+            (data(8, 2, 1), 1),
+            (marker(7, 3, false), 0),
+            (marker(8, 4, true), 0),
+            (data(7, 5, 2), 0),
+            (marker(7, 7, false), 0),
+            (data(7, 8, 3), 3),
+        ];
+        for (bytes, visible) in batches {
+            assert_eq!(filter.visible(&Batch::parse(&bytes).unwrap()), Ok(visible));
+        }
+        // The next response names what it has records of.
+        filter.begin(Vec::new());
+        assert_eq!(filter.visible(&Batch::parse(&data(7, 20, 1)).unwrap()), Ok(1));
+    }
+}

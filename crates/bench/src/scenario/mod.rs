@@ -126,7 +126,7 @@ pub const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "startup-sparse",
-        about: "10,000 partitions of 1 GB each by their length (500 in a quick run), or as many as the limit of open files allows with two segments: the first segment is sparse, one batch and a hole that nobody reads as it lies below the recovery point; the second has 20 KiB that are not flushed. Starts after a clean stop and after kill -9, until every partition tells its end (minutes for Kafka)",
+        about: "10,000 partitions of 1 GB each by their length (500 in a quick run), or as many as the limit of open files allows with two segments: the first segment is sparse, one batch and a hole that nobody reads as it lies below the recovery point; the second has 20 KiB that are not flushed. Starts after a clean stop and after kill -9, until every partition tells its end (minutes for each system)",
         quick: false,
         not_nisshi: Some("it keeps no log directories"),
         run: sparse::sparse,

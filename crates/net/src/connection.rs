@@ -26,6 +26,8 @@ use crate::{Connection, FrameError, NetMetrics};
 
 /// The least that is read at once, and what an idle connection's first read costs.
 const READ_SMALL: usize = 8 * 1024;
+/// The most that is made ready for a frame because the one before was as large.
+const READ_USUAL: usize = 64 * 1024;
 /// The most that is read ahead of the frame that is being assembled.
 const READ_LARGE: usize = 256 * 1024;
 /// Room that is made for an announced frame, in multiples of what has come of it: ten thousand connections that
@@ -75,6 +77,7 @@ pub(crate) async fn serve<C: Connection>(
         closing: false,
         end_of_input: false,
         filled: false,
+        usual: 0,
     };
     driver.run(shutdown).await;
     let held: usize = driver.pending.iter().map(|p| p.bytes).sum();
@@ -95,6 +98,8 @@ struct Driver<C> {
     end_of_input: bool,
     /// The last read filled all the room it was given.
     filled: bool,
+    /// Bytes of the last frame: the next is likely to be as large, and then comes with one read.
+    usual: usize,
 }
 
 struct Output {
@@ -130,6 +135,7 @@ impl<C: Connection> Driver<C> {
                     let bytes = self.pending.pop_front().map_or(0, |p| p.bytes);
                     self.options.budget.give_back(bytes);
                     self.take_reply(reply);
+                    self.collect_answered();
                 }
                 result = self.stream.writable(), if !self.output.is_empty() => {
                     if result.is_err() { return }
@@ -204,6 +210,7 @@ impl<C: Connection> Driver<C> {
             if self.input.len() < 4 + size {
                 break;
             }
+            self.usual = 4 + size;
             self.input.advance(4);
             let frame = self.input.split_to(size).freeze();
             NetMetrics::add(&self.metrics.frames_in_total, 1);
@@ -252,6 +259,19 @@ impl<C: Connection> Driver<C> {
         }
     }
 
+    /// Replies that wait for the same thing become ready together, and leave together: those behind one that has just
+    /// become ready are asked before it is sent.
+    fn collect_answered(&mut self) {
+        while let Some(Pending { reply: Reply::Later(future) | Reply::Exclusive(future), .. }) =
+            self.pending.front_mut()
+            && let Poll::Ready(reply) = poll_once(future)
+        {
+            let bytes = self.pending.pop_front().map_or(0, |p| p.bytes);
+            self.options.budget.give_back(bytes);
+            self.take_reply(reply);
+        }
+    }
+
     fn take_reply(&mut self, reply: Reply) {
         match reply {
             Reply::Now(response) => self.queue(response),
@@ -292,7 +312,8 @@ impl<C: Connection> Driver<C> {
                 }
             }
             _ if self.filled => READ_LARGE,
-            _ => READ_SMALL,
+            // A read that leaves room tells that the socket is empty.
+            _ => (self.usual + self.usual / 8).clamp(READ_SMALL, READ_USUAL),
         };
         self.input.reserve(wanted);
         let room = self.input.capacity() - self.input.len();

@@ -15,14 +15,13 @@ use crate::log::Log;
 /// Syncs of different logs that run at the same time; a journalling file system commits them together.
 const MAX_PARALLEL_SYNCS: usize = 8;
 
-/// The longest that a round waits for producers that the round before has just answered. A sync that is faster is not
-/// waited for longer than it takes.
+/// The longest that a round waits for producers that the round before has just answered.
 const MAX_GATHER: Duration = Duration::from_millis(2);
-/// The shortest that such a wait may be: a request over loopback takes about as long.
-const MIN_GATHER: Duration = Duration::from_micros(200);
+/// What it waits besides the time that a sync takes: an answer goes out over loopback and the next requests come.
+const ROUND_TRIP: Duration = Duration::from_micros(300);
 /// After so many waits in vain rounds begin at once, but for every [`RETRY_ROUNDS`]th.
-const MAX_MISSES: u32 = 3;
-const RETRY_ROUNDS: u64 = 64;
+const MAX_MISSES: u32 = 4;
+const RETRY_ROUNDS: u64 = 16;
 
 /// Called once the records are durable, or never will be.
 pub type Committed = Box<dyn FnOnce(Result<(), LogError>) + Send>;
@@ -108,10 +107,17 @@ impl Committer {
     /// not worked lately, and always for a lone producer.
     pub fn run(&self, now_ms: impl Fn() -> i64 + Sync) {
         self.queue().running = true;
-        let (mut expected, mut gather) = (0, MIN_GATHER);
+        let (mut expected, mut patience) = (0, ROUND_TRIP);
         let (mut misses, mut rounds) = (0, 0u64);
         loop {
+            rounds += 1;
+            let gathers = expected > 1 && (misses < MAX_MISSES || rounds.is_multiple_of(RETRY_ROUNDS));
             let mut queue = self.queue();
+            // Those who were answered are on their way: the first of them need not wake this thread.
+            if gathers {
+                queue = self.gather(queue, expected, patience);
+            }
+            let was_idle = queue.waiting.is_empty();
             while queue.waiting.is_empty() {
                 if queue.stopped {
                     queue.running = false;
@@ -119,25 +125,36 @@ impl Committer {
                 }
                 queue = self.arrived.wait(queue).unwrap_or_else(|poisoned| poisoned.into_inner());
             }
-            rounds += 1;
-            if queue.appends < expected && (misses < MAX_MISSES || rounds.is_multiple_of(RETRY_ROUNDS)) {
-                queue.wanted = expected;
-                let missing = |queue: &mut Queue| queue.appends < expected && !queue.stopped;
-                let waited = self.arrived.wait_timeout_while(queue, gather, missing);
-                let (gathered, timeout) = waited.unwrap_or_else(|poisoned| poisoned.into_inner());
-                misses = if timeout.timed_out() { (misses + 1).min(MAX_MISSES) } else { 0 };
-                queue = gathered;
-                queue.wanted = 0;
+            if gathers {
+                if was_idle {
+                    queue = self.gather(queue, expected, patience);
+                }
+                misses = if queue.appends < expected { (misses + 1).min(MAX_MISSES) } else { 0 };
             }
             let served = std::mem::take(&mut queue.appends);
             let round = std::mem::take(&mut queue.waiting);
             drop(queue);
             let begun = Instant::now();
             Self::commit(round, &now_ms);
-            gather = begun.elapsed().clamp(MIN_GATHER, MAX_GATHER);
+            patience = (begun.elapsed() + ROUND_TRIP).min(MAX_GATHER);
             // Those that were served, and those that came meanwhile: all that write at this time.
             expected = served + self.queue().appends;
         }
+    }
+
+    /// Waits until so many appends wait, at most `patience`.
+    fn gather<'q>(
+        &self,
+        mut queue: MutexGuard<'q, Queue>,
+        expected: usize,
+        patience: Duration,
+    ) -> MutexGuard<'q, Queue> {
+        queue.wanted = expected;
+        let missing = |queue: &mut Queue| queue.appends < expected && !queue.stopped;
+        let waited = self.arrived.wait_timeout_while(queue, patience, missing);
+        let (mut queue, _) = waited.unwrap_or_else(|poisoned| poisoned.into_inner());
+        queue.wanted = 0;
+        queue
     }
 
     fn commit(mut round: Vec<Waiting>, now_ms: &(impl Fn() -> i64 + Sync)) {

@@ -33,6 +33,8 @@ pub struct LeaderEpochCache {
     entries: Vec<EpochEntry>,
     /// What the file holds.
     written: Vec<EpochEntry>,
+    /// The file says something that the log does not, and is to be written before it is relied on.
+    is_wrong: bool,
 }
 
 impl LeaderEpochCache {
@@ -49,7 +51,7 @@ impl LeaderEpochCache {
             entries.sort_by_key(|entry| entry.epoch);
         }
         let written = entries.clone();
-        Ok(LeaderEpochCache { disk, path, entries, written })
+        Ok(LeaderEpochCache { disk, path, entries, written, is_wrong: false })
     }
 
     fn write(&mut self) -> io::Result<()> {
@@ -59,6 +61,7 @@ impl LeaderEpochCache {
         }
         self.disk.write_atomic(&self.path, text.as_bytes())?;
         self.written.clone_from(&self.entries);
+        self.is_wrong = false;
         Ok(())
     }
 
@@ -66,7 +69,13 @@ impl LeaderEpochCache {
     /// durable: what a recovery does not scan it cannot ask for its epoch.
     pub(crate) fn persist_below(&mut self, offset: i64) -> io::Result<()> {
         let missing = |entry: &EpochEntry| entry.start_offset < offset && !self.written.contains(entry);
-        if self.entries.iter().any(missing) { self.write() } else { Ok(()) }
+        if self.is_wrong || self.entries.iter().any(missing) { self.write() } else { Ok(()) }
+    }
+
+    /// A recovery found in the log what the entries are now. Until the recovery point moves or the log is closed the next
+    /// one would find the same: [`LeaderEpochCache::persist_below`] writes them then.
+    pub(crate) fn persist_later(&mut self) {
+        self.is_wrong |= self.written != self.entries;
     }
 
     /// Writes the file as the entries are in memory.

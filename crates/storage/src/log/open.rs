@@ -164,7 +164,6 @@ impl Log {
         if !options.had_clean_shutdown {
             // What the scanned segments say of epochs takes the place of what was noted: records whose deletion was
             // not durable have come back without their epochs.
-            let noted = epochs.entries().to_vec();
             if let Some(first) = segments.get(from) {
                 epochs.forget_from(first.base_offset());
             }
@@ -202,9 +201,7 @@ impl Log {
                     break;
                 }
             }
-            if epochs.entries() != noted {
-                epochs.persist()?;
-            }
+            epochs.persist_later();
         }
 
         let mut next_offset = None;
@@ -272,6 +269,9 @@ impl Log {
             now_ms,
             &partition,
         )?;
+        if !snapshots_hold {
+            producers.snapshot_may_not_be_durable();
+        }
 
         let end_mark = LogOffsetMetadata {
             offset: end,
@@ -369,6 +369,7 @@ impl Log {
         let error = |error| self.storage_error("Error while closing log", error);
         let mut writer = self.writer();
         writer.producers.take_snapshot(true).map_err(error)?;
+        self.epochs_mut().persist_below(self.log_end_offset()).map_err(error)?;
         self.flush(now_ms)?;
         // The closed segments are trimmed and durable; only the active one is left to close.
         self.active_segment().close().map_err(error)?;

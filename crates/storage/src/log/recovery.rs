@@ -405,7 +405,9 @@ impl Loader<'_> {
         offset_index.close()?;
         segment.time_index.close()?;
         segment.set_recovered(valid, largest)?;
-        producers.take_snapshot(true)?;
+        // A start with thousands of partitions would wait for as many syncs; until the recovery point moves, the next one
+        // would find the same.
+        producers.take_snapshot(false)?;
         Ok(size - valid)
     }
 }

@@ -50,6 +50,7 @@ pub(crate) struct Producers {
     snapshots: BTreeSet<i64>,
     last_map_offset: i64,
     last_snapshot_offset: i64,
+    snapshot_is_durable: bool,
 }
 
 impl Producers {
@@ -66,6 +67,7 @@ impl Producers {
             snapshots: BTreeSet::new(),
             last_map_offset: 0,
             last_snapshot_offset: 0,
+            snapshot_is_durable: true,
         };
         producers.reload_snapshots()?;
         Ok(producers)
@@ -244,9 +246,14 @@ impl Producers {
 
     // Snapshots.
 
-    /// Writes a snapshot as of the end of the map, unless there is one. Returns its path.
+    /// Writes a snapshot as of the end of the map, unless there is one. Returns its path. With `sync` it is durable then,
+    /// also when it was there.
     pub(crate) fn take_snapshot(&mut self, sync: bool) -> io::Result<Option<PathBuf>> {
         if self.last_map_offset <= self.last_snapshot_offset {
+            if sync && !self.snapshot_is_durable && self.snapshots.contains(&self.last_snapshot_offset) {
+                self.disk.open(&self.path(self.last_snapshot_offset), OpenMode::ReadWrite)?.sync_all()?;
+                self.snapshot_is_durable = true;
+            }
             return Ok(None);
         }
         let path = self.path(self.last_map_offset);
@@ -259,7 +266,13 @@ impl Producers {
         }
         self.snapshots.insert(self.last_map_offset);
         self.last_snapshot_offset = self.last_map_offset;
+        self.snapshot_is_durable = sync;
         Ok(Some(path))
+    }
+
+    /// A recovery has written snapshots that it did not sync: the next one would find the same.
+    pub(crate) fn snapshot_may_not_be_durable(&mut self) {
+        self.snapshot_is_durable = false;
     }
 
     fn remove_snapshot(&mut self, offset: i64) -> io::Result<()> {

@@ -5,9 +5,12 @@ use std::io;
 use std::sync::Arc;
 
 use super::log_dirs::{LogDir, LogDirs};
-use crate::error::LogError;
+use crate::error::{LogError, is_shortage};
 use crate::log::{Log, TopicPartition};
 use crate::mutation::{self, Mutation};
+
+/// New logs of a directory that are made durable at a time: some hundreds of milliseconds of the maintenance thread.
+const MAX_SETTLED: usize = 32;
 
 impl LogDirs {
     /// The logs that are in a directory, also those that are moving there.
@@ -39,7 +42,7 @@ impl LogDirs {
                 .and_then(|()| dir.log_starts.write(&self.log_starts(dir)))
                 .and_then(|()| dir.high_watermarks.write(&high_watermarks));
             if let Err(error) = result
-                && !crate::error::is_shortage(&error)
+                && !is_shortage(&error)
             {
                 dir.state.fail("Error while writing checkpoints", &error);
             }
@@ -61,6 +64,38 @@ impl LogDirs {
                     tracing::warn!(%error, "a log cannot be made durable");
                 }
                 total -= bytes;
+            }
+        }
+    }
+
+    /// Makes the directories of some new logs durable, before their first roll or flush would have to wait for it: all of
+    /// them with one sync of what they are in.
+    pub(super) fn settle_new(&self) {
+        for dir in self.dirs.iter().filter(|dir| !dir.state.is_offline()) {
+            let new = |log: &Arc<Log>| !log.is_dir_durable() && log.log_end_offset() > log.log_start_offset();
+            let mut logs = self.logs_of(dir);
+            logs.retain(new);
+            logs.truncate(MAX_SETTLED);
+            logs.retain(|log| match log.sync_dir() {
+                Ok(()) => true,
+                Err(error) => {
+                    // What failed to be synced may never be durable; a log that was deleted or a full disk is no failure.
+                    if error.kind() != io::ErrorKind::NotFound && !is_shortage(&error) {
+                        dir.state.fail("Error while making a new log durable", &error);
+                    }
+                    false
+                }
+            });
+            if logs.is_empty() {
+                continue;
+            }
+            let synced = match mutation::on(Mutation::SkipPartitionDirFsync) {
+                true => Ok(()),
+                false => self.disk.fsync_dir(dir.state.path()),
+            };
+            match synced {
+                Ok(()) => logs.iter().for_each(|log| log.dir_was_made_durable()),
+                Err(error) => dir.state.fail("Error while making new logs durable", &error),
             }
         }
     }

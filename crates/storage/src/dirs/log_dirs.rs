@@ -541,6 +541,7 @@ impl LogDirs {
         for dir in &self.dirs {
             dir.state.expire_reads();
         }
+        self.settle_new();
         self.bound_unflushed(now_ms);
     }
 

@@ -170,21 +170,39 @@ impl Log {
 
     /// Once for each log that is new: its directory, and the id of its topic.
     pub(super) fn make_dir_durable(&self) -> io::Result<()> {
-        if self.dir_is_durable.load(Ordering::Acquire) {
+        if self.is_dir_durable() {
             return Ok(());
         }
-        let dir = self.dir();
-        match self.topic_id() {
-            Some(topic_id) => PartitionMetadata { topic_id }.write(&*self.disk, &dir)?,
-            None => self.disk.fsync_dir(&dir)?,
-        }
-        if let Some(parent) = dir.parent()
+        self.sync_dir()?;
+        if let Some(parent) = self.dir().parent()
             && !mutation::on(Mutation::SkipPartitionDirFsync)
         {
             self.disk.fsync_dir(parent)?;
         }
         self.dir_is_durable.store(true, Ordering::Release);
         Ok(())
+    }
+
+    /// Whether a power cut leaves the directory of the log.
+    pub(crate) fn is_dir_durable(&self) -> bool {
+        self.dir_is_durable.load(Ordering::Acquire)
+    }
+
+    /// Makes what is in the directory durable, its files' names and the topic's id; the directory's own name is its
+    /// parent's matter, which several logs share.
+    pub(crate) fn sync_dir(&self) -> io::Result<()> {
+        let topic_id = self.topic_id();
+        // Held, so that the directory of another log cannot take its place meanwhile.
+        let dir = self.dir.read().unwrap_or_else(|poisoned| poisoned.into_inner());
+        match topic_id {
+            Some(topic_id) => PartitionMetadata { topic_id }.write(&*self.disk, &dir),
+            None => self.disk.fsync_dir(&dir),
+        }
+    }
+
+    /// The parent was synced after [`Log::sync_dir`].
+    pub(crate) fn dir_was_made_durable(&self) {
+        self.dir_is_durable.store(true, Ordering::Release);
     }
 
     /// Records that are not durable.

@@ -53,6 +53,7 @@ mutations! {
     DeleteNotSynced "delete-not-synced" "A deleted partition's new name is not made durable.",
     UnevenRecoveryPoint "uneven-recovery-point" "The recovery point may be the end of a segment whose indexes are not durable.",
     CleanedBeforeSync "cleaned-before-sync" "A cleaning removes records whose successors are not durable.",
+    RecoveredEpochsNotWritten "recovered-epochs-not-written" "What a recovery found of leader epochs never comes to their file.",
     TruncationNotSynced "truncation-not-synced" "A truncation is not durable before new records take the place of the old.",
 }
 

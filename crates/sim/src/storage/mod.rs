@@ -9,9 +9,11 @@ mod batches;
 mod check;
 mod model;
 mod observe;
+mod outcome;
 mod world;
 
-pub use world::{Outcome, run};
+pub use outcome::Outcome;
+pub use world::run;
 
 /// The batch that aborts a transaction.
 pub(crate) fn abort_marker(now_ms: i64, producer_id: i64, producer_epoch: i16) -> Vec<u8> {

@@ -20,30 +20,12 @@ use super::batches::{self, MBatch, NOBODY, Writer};
 use super::check::{self, Down};
 use super::model::{Part, Presence};
 use super::observe::Observed;
+use super::outcome::Outcome;
 use crate::fs::SimFs;
 
 /// Partitions of one life at the same time.
 const MAX_PARTS: usize = 3;
 const START_MS: i64 = 1_700_000_000_000;
-
-/// What a seed did.
-#[derive(Debug, Clone, Default)]
-pub struct Outcome {
-    /// The hash of all that happened.
-    pub trace: u64,
-    /// Operations of the disk.
-    pub operations: u64,
-    /// Batches that were acknowledged.
-    pub appends: u64,
-    /// Starts after a stop, a kill or a power cut.
-    pub recoveries: u64,
-    /// Errors, full disks and crashes in the middle of an operation that struck.
-    pub faults: u64,
-    /// What went wrong, and when.
-    pub failure: Option<String>,
-    /// What was done, when it was asked for.
-    pub story: Vec<String>,
-}
 
 /// Cleans without a throttle.
 struct Unhurried(i64);
@@ -258,6 +240,7 @@ impl World {
             if let Ok(dirs) = opened {
                 let bytes = *self.rng.pick(&[0, 600, 1 << 20]);
                 dirs.states().iter().for_each(|state| state.set_catch_up_bytes(bytes));
+                dirs.states().iter().for_each(|state| state.set_max_index_memory_bytes(bytes as usize));
                 dirs.load_logs(self.now_ms, &|_| false);
                 self.outcome.recoveries += 1;
                 let failed = dirs.dirs().iter().any(|dir| dir.offline);

@@ -1,13 +1,10 @@
 //! Where a cleaning writes to: `.cleaned` files, one segment or, when what is kept does not fit, several.
 
 use std::io;
-use std::path::PathBuf;
-use std::sync::Arc;
 
 use crate::config::LogConfig;
-use crate::disk::Disk;
 use crate::index::AbortedTxn;
-use crate::log::{Cleaned, Incoming};
+use crate::log::{Cleaned, Incoming, Log};
 use crate::segment::Segment;
 
 /// How large a segment may get. What recompression and merging may make of a group is bounded by nothing else.
@@ -26,8 +23,7 @@ impl Default for SegmentLimits {
 /// The segments that a group of segments becomes.
 #[derive(Debug)]
 pub(super) struct Destination<'d> {
-    disk: &'d Arc<dyn Disk>,
-    dir: PathBuf,
+    log: &'d Log,
     config: &'d LogConfig,
     limits: SegmentLimits,
     buffer_bytes: usize,
@@ -40,18 +36,16 @@ pub(super) struct Destination<'d> {
 
 impl<'d> Destination<'d> {
     pub(super) fn create(
-        disk: &'d Arc<dyn Disk>,
-        dir: PathBuf,
+        log: &'d Log,
         base_offset: i64,
         config: &'d LogConfig,
         limits: SegmentLimits,
         buffer_bytes: usize,
         now_ms: i64,
     ) -> io::Result<Self> {
-        let segment = Segment::create_cleaned(disk, &dir, base_offset, config, now_ms)?;
+        let segment = Self::new_segment(log, base_offset, config, now_ms)?;
         Ok(Destination {
-            disk,
-            dir,
+            log,
             config,
             limits,
             buffer_bytes,
@@ -60,6 +54,11 @@ impl<'d> Destination<'d> {
             current: Cleaned { segment, next_offset: base_offset },
             buffer: Vec::with_capacity(buffer_bytes),
         })
+    }
+
+    fn new_segment(log: &Log, base_offset: i64, config: &LogConfig, now_ms: i64) -> io::Result<Segment> {
+        let memory = log.dir_state().index_memory();
+        Segment::create_cleaned(log.disk(), memory, &log.dir(), base_offset, config, now_ms)
     }
 
     /// Where batches are put before [`Destination::added`].
@@ -111,7 +110,7 @@ impl<'d> Destination<'d> {
     }
 
     fn next_segment(&mut self, base_offset: i64, modified_ms: i64) -> io::Result<()> {
-        let segment = Segment::create_cleaned(self.disk, &self.dir, base_offset, self.config, self.now_ms)?;
+        let segment = Self::new_segment(self.log, base_offset, self.config, self.now_ms)?;
         let full = std::mem::replace(&mut self.current, Cleaned { segment, next_offset: base_offset });
         Self::complete(&full.segment, modified_ms)?;
         self.done.push(full);

@@ -276,8 +276,7 @@ impl Cleaner {
         let config = run.log.config();
         let old = &segments[group.clone()];
         let mut destination = Destination::create(
-            disk,
-            run.log.dir(),
+            run.log,
             old[0].base_offset(),
             &config,
             self.limits,

@@ -4,12 +4,13 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::commit::Committer;
 use crate::error::CorruptFile;
+use crate::index::IndexMemory;
 use crate::log::TopicPartition;
 use crate::reading::{CATCH_UP_BYTES, DirReads};
 
@@ -35,6 +36,7 @@ pub struct DirState {
     full_said: Mutex<Option<Instant>>,
     reads: DirReads,
     catch_up_bytes: AtomicU64,
+    index_memory: Arc<IndexMemory>,
     /// Where readers met something that was not written there.
     damaged: Mutex<BTreeSet<(PathBuf, Option<u64>)>>,
     damaged_places: AtomicU64,
@@ -59,6 +61,7 @@ impl DirState {
             full_said: Mutex::default(),
             reads: DirReads::default(),
             catch_up_bytes: AtomicU64::new(CATCH_UP_BYTES),
+            index_memory: Arc::default(),
             damaged: Mutex::default(),
             damaged_places: AtomicU64::new(0),
         }
@@ -107,6 +110,21 @@ impl DirState {
     /// Sets that.
     pub fn set_catch_up_bytes(&self, bytes: u64) {
         self.catch_up_bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    pub(crate) fn index_memory(&self) -> &Arc<IndexMemory> {
+        &self.index_memory
+    }
+
+    /// Bytes of memory that indexes of closed segments take.
+    pub fn index_memory_bytes(&self) -> usize {
+        self.index_memory.bytes()
+    }
+
+    /// Sets how many that may be, [`crate::index::INDEX_MEMORY_BYTES`] at first. A single index that is larger is kept
+    /// until the next is read.
+    pub fn set_max_index_memory_bytes(&self, bytes: usize) {
+        self.index_memory.set_limit(bytes);
     }
 
     /// Says in the log that the directory is full: once until there was room, and not more often than once in

@@ -1,42 +1,27 @@
-//! A file of entries of `N` bytes, with the entries in memory once they are needed.
+//! Entries of `N` bytes: in memory as long as they are appended to, read from their file when they are not.
 //!
-//! No descriptor is kept: a node with ten thousand partitions has two such files for each, and descriptors are few.
 //! The file is opened for every [`WRITE_BEHIND`] entries, which is once in hundreds of kilobytes of records.
 
 use std::io;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, RwLock, RwLockReadGuard, TryLockError};
+use std::path::Path;
+use std::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard, TryLockError};
 
-use crate::disk::{Disk, DiskFile, OpenMode, read_full};
-use crate::error::CorruptFile;
+use super::file::IndexFile;
 
 /// Entries that may wait in memory before they are written.
 const WRITE_BEHIND: usize = 64;
 
-/// The largest index that is read into memory. `segment.index.bytes` is 10 MiB by default; a file that claims more than
-/// this, perhaps with holes, is none of ours.
-const MAX_INDEX_BYTES: u64 = 1 << 30;
-
-/// The length of an index file, if it can be one.
-pub(super) fn index_len(file: &dyn DiskFile, path: &Path) -> io::Result<usize> {
-    match file.len()? {
-        len @ 0..=MAX_INDEX_BYTES => Ok(len as usize),
-        len => Err(CorruptFile::error(path, None, format!("an index of {len} bytes"))),
-    }
-}
-
 #[derive(Debug)]
 pub(super) struct Entries<const N: usize> {
-    disk: Arc<dyn Disk>,
-    path: PathBuf,
+    file: IndexFile,
     inner: RwLock<Inner<N>>,
 }
 
 #[derive(Debug)]
 struct Inner<const N: usize> {
-    /// None until something reads them.
+    /// None when they are what the file holds: each reader asks it.
     entries: Option<Vec<[u8; N]>>,
-    /// How many of them the file holds.
+    /// How many of `entries` the file holds.
     written: usize,
     /// Whether the index is appended to: the file is then as long as it may become.
     active: bool,
@@ -46,35 +31,35 @@ struct Inner<const N: usize> {
 }
 
 impl<const N: usize> Entries<N> {
-    pub(super) fn new(disk: Arc<dyn Disk>, path: PathBuf) -> Self {
+    pub(super) fn new(file: IndexFile) -> Self {
         let inner =
             Inner { entries: None, written: 0, active: false, max_entries: usize::MAX, detached: false };
-        Entries { disk, path, inner: RwLock::new(inner) }
+        Entries { file, inner: RwLock::new(inner) }
     }
 
     pub(super) fn path(&self) -> &Path {
-        &self.path
+        self.file.path()
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Inner<N>> {
         self.inner.read().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
-    fn write(&self) -> std::sync::RwLockWriteGuard<'_, Inner<N>> {
+    fn write(&self) -> RwLockWriteGuard<'_, Inner<N>> {
         self.inner.write().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
-    /// Calls `f` with the entries, reading them from the file first when that has not happened.
+    /// Calls `f` with the entries, which may read the file.
     pub(super) fn with<R>(&self, f: impl FnOnce(&[[u8; N]]) -> R) -> io::Result<R> {
-        if let Some(entries) = &self.read().entries {
-            return Ok(f(entries));
+        // Held until the file is read: nobody changes it meanwhile.
+        let inner = self.read();
+        match &inner.entries {
+            Some(entries) => Ok(f(entries)),
+            None => Ok(f(self.file.read()?.as_chunks::<N>().0)),
         }
-        let mut inner = self.write();
-        self.load(&mut inner)?;
-        Ok(f(inner.entries.as_deref().unwrap_or_default()))
     }
 
-    /// As [`Entries::with`]; [`io::ErrorKind::WouldBlock`] when they are not in memory or are being read.
+    /// As [`Entries::with`]; [`io::ErrorKind::WouldBlock`] when they are not in memory or are being changed.
     pub(super) fn with_cached<R>(&self, f: impl FnOnce(&[[u8; N]]) -> R) -> io::Result<R> {
         let inner = match self.inner.try_read() {
             Ok(inner) => inner,
@@ -83,23 +68,17 @@ impl<const N: usize> Entries<N> {
         };
         match &inner.entries {
             Some(entries) => Ok(f(entries)),
-            None => Err(io::ErrorKind::WouldBlock.into()),
+            None => Ok(f(self.file.cached().ok_or(io::ErrorKind::WouldBlock)?.as_chunks::<N>().0)),
         }
     }
 
+    /// Takes the entries into memory, to change them or the file.
     fn load(&self, inner: &mut Inner<N>) -> io::Result<()> {
-        if inner.entries.is_some() {
-            return Ok(());
+        if inner.entries.is_none() {
+            let entries = self.file.take()?.as_chunks::<N>().0.to_vec();
+            inner.written = entries.len();
+            inner.entries = Some(entries);
         }
-        let mut entries = Vec::new();
-        if self.disk.metadata(&self.path)?.is_some() {
-            let file = self.disk.open(&self.path, OpenMode::Read)?;
-            let mut bytes = vec![0; index_len(&*file, &self.path)?];
-            let read = read_full(&*file, &mut bytes, 0)?;
-            entries = bytes[..read].as_chunks::<N>().0.to_vec();
-        }
-        inner.written = entries.len();
-        inner.entries = Some(entries);
         Ok(())
     }
 
@@ -113,11 +92,23 @@ impl<const N: usize> Entries<N> {
         Ok(())
     }
 
+    /// As [`Entries::detach`], without reading anything: where the entries are not in memory there are none from now on.
+    pub(super) fn orphan(&self) {
+        let mut inner = self.write();
+        if inner.entries.is_none() {
+            let bytes = self.file.cached().unwrap_or_default();
+            inner.entries = Some(bytes.as_chunks::<N>().0.to_vec());
+        }
+        self.file.forget();
+        inner.active = false;
+        inner.detached = true;
+    }
+
     /// Makes the index ready to be appended to: loaded, and its file as long as `max_bytes`.
     pub(super) fn activate(&self, max_bytes: u32) -> io::Result<()> {
         let mut inner = self.write();
         self.load(&mut inner)?;
-        let file = self.disk.open(&self.path, OpenMode::ReadWrite)?;
+        let file = self.file.open()?;
         let max_entries = max_bytes as usize / N;
         inner.max_entries = max_entries;
         let count = inner.entries.as_ref().map_or(0, Vec::len);
@@ -129,7 +120,8 @@ impl<const N: usize> Entries<N> {
     /// Forgets every entry. The file is kept.
     pub(super) fn reset(&self) -> io::Result<()> {
         let mut inner = self.write();
-        self.disk.open(&self.path, OpenMode::ReadWrite)?.truncate(0)?;
+        self.file.forget();
+        self.file.open()?.truncate(0)?;
         inner.active = true;
         inner.entries = Some(Vec::new());
         inner.written = 0;
@@ -162,7 +154,7 @@ impl<const N: usize> Entries<N> {
             let bytes = entries[inner.written..].concat();
             (bytes, (inner.written * N) as u64, entries.len())
         };
-        self.disk.open(&self.path, OpenMode::ReadWrite)?.pwrite_all(&bytes, position)?;
+        self.file.open()?.pwrite_all(&bytes, position)?;
         let mut inner = self.write();
         if inner.entries.as_ref().is_some_and(|entries| entries.len() >= count) {
             inner.written = inner.written.max(count);
@@ -181,13 +173,14 @@ impl<const N: usize> Entries<N> {
         Ok(())
     }
 
-    /// Writes what waits, cuts the file to its entries and lets go of the memory.
+    /// Writes what waits, cuts the file to its entries and lets go of them.
     pub(super) fn close(&self) -> io::Result<()> {
         self.write_out()?;
         let mut inner = self.write();
-        if std::mem::take(&mut inner.active) {
+        if inner.active {
             let count = inner.entries.as_ref().map_or(inner.written, Vec::len);
-            self.disk.open(&self.path, OpenMode::ReadWrite)?.truncate((count * N) as u64)?;
+            self.file.open()?.truncate((count * N) as u64)?;
+            inner.active = false;
         }
         if !inner.detached {
             inner.entries = None;
@@ -201,10 +194,7 @@ impl<const N: usize> Entries<N> {
         if self.read().detached {
             return Ok(());
         }
-        match self.disk.metadata(&self.path)? {
-            Some(_) => self.disk.open(&self.path, OpenMode::ReadWrite)?.sync_data(),
-            None => Ok(()),
-        }
+        if self.file.exists()? { self.file.open()?.sync_data() } else { Ok(()) }
     }
 
     pub(super) fn len(&self) -> io::Result<usize> {

@@ -1,10 +1,9 @@
 //! `.index`: from an offset to a position in the log that is not behind it.
 
 use std::io;
-use std::path::PathBuf;
-use std::sync::Arc;
 
 use super::entries::{Entries, int32};
+use super::file::IndexFile;
 use crate::disk::Disk;
 
 const ENTRY: usize = 8;
@@ -26,8 +25,8 @@ pub struct OffsetIndex {
 }
 
 impl OffsetIndex {
-    pub(crate) fn new(disk: Arc<dyn Disk>, path: PathBuf, base_offset: i64) -> Self {
-        OffsetIndex { base_offset, entries: Entries::new(disk, path) }
+    pub(crate) fn new(file: IndexFile, base_offset: i64) -> Self {
+        OffsetIndex { base_offset, entries: Entries::new(file) }
     }
 
     fn parse(&self, entry: &[u8; ENTRY]) -> OffsetPosition {
@@ -112,6 +111,10 @@ impl OffsetIndex {
 
     pub(crate) fn detach(&self) -> io::Result<()> {
         self.entries.detach()
+    }
+
+    pub(crate) fn orphan(&self) {
+        self.entries.orphan();
     }
 
     /// Bytes of the file, without reading it into memory.

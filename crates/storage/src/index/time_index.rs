@@ -1,12 +1,11 @@
 //! `.timeindex`: from a timestamp to the offset of the batch that first reached it.
 
 use std::io;
-use std::path::PathBuf;
-use std::sync::Arc;
 
 use ottla_protocol::records::NO_TIMESTAMP;
 
 use super::entries::{Entries, int32, int64};
+use super::file::IndexFile;
 use crate::disk::Disk;
 
 const ENTRY: usize = 12;
@@ -28,8 +27,8 @@ pub struct TimeIndex {
 }
 
 impl TimeIndex {
-    pub(crate) fn new(disk: Arc<dyn Disk>, path: PathBuf, base_offset: i64) -> Self {
-        TimeIndex { base_offset, entries: Entries::new(disk, path) }
+    pub(crate) fn new(file: IndexFile, base_offset: i64) -> Self {
+        TimeIndex { base_offset, entries: Entries::new(file) }
     }
 
     fn parse(&self, entry: &[u8; ENTRY]) -> TimestampOffset {
@@ -91,6 +90,10 @@ impl TimeIndex {
 
     pub(crate) fn detach(&self) -> io::Result<()> {
         self.entries.detach()
+    }
+
+    pub(crate) fn orphan(&self) {
+        self.entries.orphan();
     }
 
     /// Bytes of the file, without reading it into memory.

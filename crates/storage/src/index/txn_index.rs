@@ -1,11 +1,11 @@
 //! `.txnindex`: the aborted transactions of a segment. The file is there once a transaction was aborted.
 
 use std::io;
-use std::path::PathBuf;
-use std::sync::{Arc, RwLock, TryLockError};
+use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard, TryLockError};
 
-use super::entries::{index_len, int32, int64};
-use crate::disk::{Disk, DiskFile, OpenMode, read_full};
+use super::entries::{int32, int64};
+use super::file::IndexFile;
+use crate::disk::DiskFile;
 use crate::error::{CorruptFile, is_shortage};
 
 const ENTRY: usize = 34;
@@ -46,35 +46,45 @@ impl AbortedTxn {
     }
 }
 
-/// The transaction index of a segment. Its entries are in memory once it was read: a busy partition aborts few.
+/// The transaction index of a segment: in memory as long as it is appended to, read from its file when it is not.
 #[derive(Debug)]
 pub struct TransactionIndex {
-    disk: Arc<dyn Disk>,
-    path: PathBuf,
+    file: IndexFile,
     inner: RwLock<Inner>,
 }
 
 #[derive(Debug, Default)]
 struct Inner {
-    loaded: Option<Vec<AbortedTxn>>,
-    file: Option<Arc<dyn DiskFile>>,
-    /// How many of the entries the file holds; the others wait for space on the disk.
+    /// None when they are what the file holds: each reader asks it.
+    entries: Option<Vec<AbortedTxn>>,
+    /// What was opened to append, until the index is closed.
+    appended: Option<Arc<dyn DiskFile>>,
+    /// How many of `entries` the file holds; the others wait for space on the disk.
     written: usize,
     /// The file no longer belongs to these entries: only memory counts from now on.
     detached: bool,
 }
 
 impl TransactionIndex {
-    pub(crate) fn new(disk: Arc<dyn Disk>, path: PathBuf) -> Self {
-        TransactionIndex { disk, path, inner: RwLock::new(Inner::default()) }
+    pub(crate) fn new(file: IndexFile) -> Self {
+        TransactionIndex { file, inner: RwLock::new(Inner::default()) }
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Inner> {
+        self.inner.read().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Inner> {
+        self.inner.write().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
     fn with<R>(&self, f: impl FnOnce(&[AbortedTxn]) -> R) -> io::Result<R> {
-        if let Some(entries) = &self.inner.read().unwrap_or_else(|poisoned| poisoned.into_inner()).loaded {
-            return Ok(f(entries));
+        // Held until the file is read: nobody changes it meanwhile.
+        let inner = self.read();
+        match &inner.entries {
+            Some(entries) => Ok(f(entries)),
+            None => Ok(f(&self.parse(&self.file.read()?)?)),
         }
-        let mut inner = self.inner.write().unwrap_or_else(|poisoned| poisoned.into_inner());
-        Ok(f(self.load(&mut inner)?))
     }
 
     fn with_cached<R>(&self, f: impl FnOnce(&[AbortedTxn]) -> R) -> io::Result<R> {
@@ -83,37 +93,53 @@ impl TransactionIndex {
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
             Err(TryLockError::WouldBlock) => return Err(io::ErrorKind::WouldBlock.into()),
         };
-        match &inner.loaded {
+        match &inner.entries {
             Some(entries) => Ok(f(entries)),
-            None => Err(io::ErrorKind::WouldBlock.into()),
+            None => Ok(f(&self.parse(&self.file.cached().ok_or(io::ErrorKind::WouldBlock)?)?)),
         }
     }
 
+    fn parse(&self, bytes: &[u8]) -> io::Result<Vec<AbortedTxn>> {
+        let entries = bytes.as_chunks::<ENTRY>().0.iter().enumerate();
+        entries
+            .map(|(index, entry)| {
+                AbortedTxn::parse(entry).ok_or_else(|| {
+                    let position = Some((index * ENTRY) as u64);
+                    CorruptFile::error(self.file.path(), position, "unknown version in a transaction index")
+                })
+            })
+            .collect()
+    }
+
+    /// Takes the entries into memory, to change them or the file.
     fn load<'i>(&self, inner: &'i mut Inner) -> io::Result<&'i mut Vec<AbortedTxn>> {
-        if inner.loaded.is_none() {
-            let mut entries = Vec::new();
-            if self.disk.metadata(&self.path)?.is_some() {
-                let file = self.disk.open(&self.path, OpenMode::Read)?;
-                let mut bytes = vec![0; index_len(&*file, &self.path)?];
-                let read = read_full(&*file, &mut bytes, 0)?;
-                for (index, entry) in bytes[..read].as_chunks::<ENTRY>().0.iter().enumerate() {
-                    let entry = AbortedTxn::parse(entry).ok_or_else(|| {
-                        let position = Some((index * ENTRY) as u64);
-                        CorruptFile::error(&self.path, position, "unknown version in a transaction index")
-                    })?;
-                    entries.push(entry);
-                }
-            }
+        if inner.entries.is_none() {
+            let entries = self.parse(&self.file.take()?)?;
             inner.written = entries.len();
-            inner.loaded = Some(entries);
+            inner.entries = Some(entries);
         }
-        Ok(inner.loaded.get_or_insert_default())
+        Ok(inner.entries.get_or_insert_default())
+    }
+
+    /// Makes the index ready to be appended to: it stays in memory.
+    pub(crate) fn activate(&self) -> io::Result<()> {
+        self.load(&mut self.write()).map(|_| ())
+    }
+
+    /// Lets go of the entries, unless some are nowhere else. The file stays open for the next sync.
+    pub(crate) fn deactivate(&self) {
+        let mut inner = self.write();
+        let waiting = inner.entries.as_ref().map_or(0, Vec::len) > inner.written;
+        if !inner.detached && !waiting {
+            inner.entries = None;
+            inner.written = 0;
+        }
     }
 
     /// Appends a transaction; the file is made when it is the first. On a full disk the entry waits in memory for
     /// the next append or [`TransactionIndex::write_out`].
     pub(crate) fn append(&self, txn: AbortedTxn) -> io::Result<()> {
-        let mut inner = self.inner.write().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut inner = self.write();
         self.load(&mut inner)?.push(txn);
         match self.write_waiting(&mut inner) {
             Err(error) if is_shortage(&error) => Ok(()),
@@ -122,16 +148,16 @@ impl TransactionIndex {
     }
 
     fn write_waiting(&self, inner: &mut Inner) -> io::Result<()> {
-        let waiting = match &inner.loaded {
+        let waiting = match &inner.entries {
             Some(entries) if entries.len() > inner.written && !inner.detached => &entries[inner.written..],
             _ => return Ok(()),
         };
         let bytes: Vec<u8> = waiting.iter().flat_map(|txn| txn.to_bytes()).collect();
-        let file = match &inner.file {
+        let file = match &inner.appended {
             Some(file) => Arc::clone(file),
             None => {
-                let file = self.disk.open(&self.path, OpenMode::ReadWrite)?;
-                inner.file = Some(Arc::clone(&file));
+                let file = self.file.open()?;
+                inner.appended = Some(Arc::clone(&file));
                 file
             }
         };
@@ -142,7 +168,7 @@ impl TransactionIndex {
 
     /// Writes what waits for space.
     pub(crate) fn write_out(&self) -> io::Result<()> {
-        let mut inner = self.inner.write().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut inner = self.write();
         self.write_waiting(&mut inner)
     }
 
@@ -185,44 +211,45 @@ impl TransactionIndex {
 
     /// Forgets every entry; a file that is there is emptied.
     pub(crate) fn reset(&self) -> io::Result<()> {
-        let mut inner = self.inner.write().unwrap_or_else(|poisoned| poisoned.into_inner());
-        if self.disk.metadata(&self.path)?.is_some() {
-            let file = self.disk.open(&self.path, OpenMode::ReadWrite)?;
+        let mut inner = self.write();
+        self.file.forget();
+        if self.file.exists()? {
+            let file = self.file.open()?;
             file.truncate(0)?;
-            inner.file = Some(file);
+            inner.appended = Some(file);
         }
-        inner.loaded = Some(Vec::new());
+        inner.entries = Some(Vec::new());
         inner.written = 0;
         Ok(())
     }
 
     /// Keeps the transactions whose marker is below `offset`.
     pub(crate) fn truncate_to(&self, offset: i64) -> io::Result<()> {
-        let mut inner = self.inner.write().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut inner = self.write();
         let entries = self.load(&mut inner)?;
         let keep = entries.iter().position(|txn| txn.last_offset >= offset).unwrap_or(entries.len());
         if keep < entries.len() {
             entries.truncate(keep);
             inner.written = inner.written.min(keep);
             // It stays open, so that the next sync makes the cut durable too.
-            let file = self.disk.open(&self.path, OpenMode::ReadWrite)?;
+            let file = self.file.open()?;
             file.truncate((inner.written * ENTRY) as u64)?;
-            inner.file = Some(file);
+            inner.appended = Some(file);
         }
         Ok(())
     }
 
     pub(crate) fn sync(&self) -> io::Result<()> {
         self.write_out()?;
-        let file = self.inner.read().unwrap_or_else(|poisoned| poisoned.into_inner()).file.clone();
+        let file = self.read().appended.clone();
         file.map_or(Ok(()), |file| file.sync_data())
     }
 
     pub(crate) fn close(&self) {
-        let mut inner = self.inner.write().unwrap_or_else(|poisoned| poisoned.into_inner());
-        inner.file = None;
+        let mut inner = self.write();
+        inner.appended = None;
         if !inner.detached {
-            inner.loaded = None;
+            inner.entries = None;
             inner.written = 0;
         }
     }
@@ -230,9 +257,9 @@ impl TransactionIndex {
     /// Reads the entries into memory for good: the file is about to go or to be another segment's, and readers may
     /// still hold this one.
     pub(crate) fn detach(&self) -> io::Result<()> {
-        let mut inner = self.inner.write().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut inner = self.write();
         self.load(&mut inner)?;
-        inner.file = None;
+        inner.appended = None;
         inner.detached = true;
         Ok(())
     }

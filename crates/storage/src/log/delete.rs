@@ -138,6 +138,8 @@ impl Log {
             for path in indexes {
                 self.delete_later(&path, now_ms)?;
             }
+            // The names may soon be those of other indexes, and readers may still hold the segment.
+            segment.orphan_indexes();
         }
         Ok(())
     }

@@ -129,6 +129,7 @@ impl Log {
 
         let mut loader = Loader {
             disk,
+            memory: dir_state.index_memory(),
             dir: &dir,
             partition: &partition,
             config: &config,
@@ -237,7 +238,9 @@ impl Log {
             }
         }
         if segments.is_empty() {
-            segments.push(Self::create_segment(disk, &dir, options.log_start_offset, &config, now_ms)?);
+            let memory = dir_state.index_memory();
+            let start = options.log_start_offset;
+            segments.push(Self::create_segment(disk, memory, &dir, start, &config, now_ms)?);
             if options.log_start_offset > 0 {
                 // The segment's name is from now on what says where the log starts.
                 disk.fsync_dir(&dir)?;
@@ -412,6 +415,8 @@ impl Log {
             })
             .map_err(|error| self.storage_error("Error while renaming dir", error))?;
         *dir = to;
+        // Another log of the name may come in its place, and readers may still hold this one.
+        self.segments.load().iter().for_each(|segment| segment.orphan_indexes());
         Ok(())
     }
 }

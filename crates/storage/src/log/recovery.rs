@@ -14,7 +14,7 @@ use crate::checkpoint::LeaderEpochCache;
 use crate::config::LogConfig;
 use crate::disk::{DirEntry, Disk};
 use crate::error::{CorruptFile, LogError};
-use crate::index::{AbortedTxn, OffsetIndex, TimestampOffset};
+use crate::index::{AbortedTxn, IndexFile, IndexMemory, OffsetIndex, TimestampOffset};
 use crate::mutation::{self, Mutation};
 use crate::producer_state::{AppendOrigin, Producers, TRANSACTION_VERSION_UNKNOWN};
 use crate::segment::Segment;
@@ -144,6 +144,7 @@ pub(super) fn rebuild_producers(
 /// What is the same for every segment of a log that is being opened.
 pub(super) struct Loader<'l> {
     pub(super) disk: &'l Arc<dyn Disk>,
+    pub(super) memory: &'l Arc<IndexMemory>,
     pub(super) dir: &'l Path,
     pub(super) partition: &'l TopicPartition,
     pub(super) config: &'l LogConfig,
@@ -250,7 +251,9 @@ impl Loader<'_> {
                 tracing::warn!(file = file.name, "removing an index without a log");
                 self.disk.remove_file(&self.dir.join(&file.name))?;
             } else if file.name.ends_with(LOG_SUFFIX) {
-                let segment = Arc::new(Segment::open(self.disk, self.dir, offset, self.config, self.now_ms)?);
+                let segment =
+                    Segment::open(self.disk, self.memory, self.dir, offset, self.config, self.now_ms)?;
+                let segment = Arc::new(segment);
                 let sane = segment.offset_index.exists(&**self.disk)?
                     && (segment.time_index.exists(&**self.disk)? || segment.size() == 0)
                     && segment.txn_index.is_sane(segment.base_offset());
@@ -288,7 +291,8 @@ impl Loader<'_> {
             names::file(self.dir, base_offset, &format!("{}{CLEANED_SUFFIX}", names::INDEX_SUFFIX));
         self.disk.remove_file(&path)?;
         self.disk.fsync_dir(self.dir)?;
-        let index = OffsetIndex::new(Arc::clone(self.disk), unfinished.clone(), base_offset);
+        let file = IndexFile::new(Arc::clone(self.disk), self.memory, unfinished.clone());
+        let index = OffsetIndex::new(file, base_offset);
         self.scan_segment(segment, &index, before, epochs)?;
         index.sync()?;
         segment.time_index.sync()?;
@@ -404,6 +408,7 @@ impl Loader<'_> {
         }
         offset_index.close()?;
         segment.time_index.close()?;
+        segment.txn_index.deactivate();
         segment.set_recovered(valid, largest)?;
         // A start with thousands of partitions would wait for as many syncs; until the recovery point moves, the next one
         // would find the same.

@@ -153,10 +153,11 @@ impl Log {
             }
         }
         self.disk.fsync_dir(&dir)?;
+        let memory = self.dir_state.index_memory();
         new.iter()
             .map(|cleaned| {
                 let base_offset = cleaned.segment.base_offset();
-                Segment::open(&self.disk, &dir, base_offset, &config, now_ms).map(Arc::new)
+                Segment::open(&self.disk, memory, &dir, base_offset, &config, now_ms).map(Arc::new)
             })
             .collect()
     }

@@ -41,8 +41,15 @@ impl Log {
         // A power cut must not take the first segment and leave the second.
         self.make_dir_durable().map_err(error)?;
         // In this order a full disk leaves the active segment as it is.
-        let segment = Self::create_segment(&self.disk, &dir, new_offset, &config, now_ms)
-            .and_then(|segment| active.on_become_inactive().map(|()| segment));
+        let segment = Self::create_segment(
+            &self.disk,
+            self.dir_state.index_memory(),
+            &dir,
+            new_offset,
+            &config,
+            now_ms,
+        )
+        .and_then(|segment| active.on_become_inactive().map(|()| segment));
         let segment = match segment {
             Ok(segment) => segment,
             Err(cause) => {
@@ -69,6 +76,7 @@ impl Log {
     /// Makes the files of a new segment; left-overs of the same name go first.
     pub(super) fn create_segment(
         disk: &Arc<dyn crate::disk::Disk>,
+        memory: &Arc<crate::index::IndexMemory>,
         dir: &std::path::Path,
         base_offset: i64,
         config: &crate::config::LogConfig,
@@ -80,7 +88,7 @@ impl Log {
         {
             disk.remove_file(&names::file(dir, base_offset, suffix))?;
         }
-        let segment = Segment::open(disk, dir, base_offset, config, now_ms)?;
+        let segment = Segment::open(disk, memory, dir, base_offset, config, now_ms)?;
         segment.activate(config)?;
         Ok(Arc::new(segment))
     }

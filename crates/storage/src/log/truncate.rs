@@ -112,8 +112,9 @@ impl Log {
         let config = self.config.load();
         let old = self.segments.load_full();
         self.delete_segment_files(&old, now_ms).map_err(error)?;
+        let memory = self.dir_state.index_memory();
         let segment =
-            Self::create_segment(&self.disk, &self.dir(), offset, &config, now_ms).map_err(error)?;
+            Self::create_segment(&self.disk, memory, &self.dir(), offset, &config, now_ms).map_err(error)?;
         self.disk.fsync_dir(&self.dir()).map_err(error)?;
         let start = LogOffsetMetadata { offset, segment_base_offset: offset, position: 0 };
         self.set_segments(vec![Arc::clone(&segment)]);

@@ -16,7 +16,7 @@ use ottla_protocol::records::{NO_TIMESTAMP, Scratch};
 use crate::config::LogConfig;
 use crate::disk::{Disk, DiskFile, FetchSlice, OpenMode};
 use crate::error::{CorruptFile, is_shortage};
-use crate::index::{OffsetIndex, TimeIndex, TimestampOffset, TransactionIndex};
+use crate::index::{IndexFile, IndexMemory, OffsetIndex, TimeIndex, TimestampOffset, TransactionIndex};
 use crate::log::Incoming;
 use crate::mutation::{self, Mutation};
 use crate::reading::{CachedReads, Origin};
@@ -105,18 +105,20 @@ impl Segment {
     /// Opens the segment's files, making the `.log` when it is not there.
     pub(crate) fn open(
         disk: &Arc<dyn Disk>,
+        memory: &Arc<IndexMemory>,
         dir: &Path,
         base_offset: i64,
         config: &LogConfig,
         now_ms: i64,
     ) -> io::Result<Self> {
-        Self::open_marked(disk, dir, base_offset, "", config, now_ms)
+        Self::open_marked(disk, memory, dir, base_offset, "", config, now_ms)
     }
 
     /// Makes the files of a segment that is to take the place of others: with the suffix `.cleaned`, in the place of
     /// what an earlier attempt left.
     pub(crate) fn create_cleaned(
         disk: &Arc<dyn Disk>,
+        memory: &Arc<IndexMemory>,
         dir: &Path,
         base_offset: i64,
         config: &LogConfig,
@@ -126,7 +128,7 @@ impl Segment {
             disk.remove_file(&names::file(dir, base_offset, &format!("{suffix}{CLEANED_SUFFIX}")))?;
         }
         let config = LogConfig { preallocate: false, ..config.clone() };
-        let segment = Self::open_marked(disk, dir, base_offset, CLEANED_SUFFIX, &config, now_ms)?;
+        let segment = Self::open_marked(disk, memory, dir, base_offset, CLEANED_SUFFIX, &config, now_ms)?;
         segment.activate(&config)?;
         // Without records, too, its files have to be durable: the indexes are not as long as they will be.
         segment.mark_dirty();
@@ -135,14 +137,16 @@ impl Segment {
 
     fn open_marked(
         disk: &Arc<dyn Disk>,
+        memory: &Arc<IndexMemory>,
         dir: &Path,
         base_offset: i64,
         mark: &'static str,
         config: &LogConfig,
         now_ms: i64,
     ) -> io::Result<Self> {
-        let index = |suffix: &str| names::file(dir, base_offset, &format!("{suffix}{mark}"));
-        let path = index(LOG_SUFFIX);
+        let path = |suffix: &str| names::file(dir, base_offset, &format!("{suffix}{mark}"));
+        let index = |suffix: &str| IndexFile::new(Arc::clone(disk), memory, path(suffix));
+        let path = path(LOG_SUFFIX);
         let existed = disk.metadata(&path)?.is_some();
         let log = disk.open(&path, OpenMode::ReadWrite)?;
         let preallocate = !existed && config.preallocate;
@@ -160,9 +164,9 @@ impl Segment {
             mark,
             log,
             size: AtomicU64::new(size),
-            offset_index: OffsetIndex::new(Arc::clone(disk), index(INDEX_SUFFIX), base_offset),
-            time_index: TimeIndex::new(Arc::clone(disk), index(TIME_INDEX_SUFFIX), base_offset),
-            txn_index: TransactionIndex::new(Arc::clone(disk), index(TXN_INDEX_SUFFIX)),
+            offset_index: OffsetIndex::new(index(INDEX_SUFFIX), base_offset),
+            time_index: TimeIndex::new(index(TIME_INDEX_SUFFIX), base_offset),
+            txn_index: TransactionIndex::new(index(TXN_INDEX_SUFFIX)),
             recent: RecentBatches::default(),
             state: Mutex::new(State {
                 max_timestamp: None,
@@ -206,7 +210,8 @@ impl Segment {
         // Their length changes, also when nothing is ever appended.
         self.indexes_dirty.store(true, Ordering::Release);
         self.offset_index.activate(config.segment_index_bytes)?;
-        self.time_index.activate(config.segment_index_bytes)
+        self.time_index.activate(config.segment_index_bytes)?;
+        self.txn_index.activate()
     }
 
     pub(crate) fn should_roll(&self, config: &LogConfig, params: &RollParams) -> io::Result<bool> {
@@ -467,6 +472,7 @@ impl Segment {
         if self.preallocated.swap(false, Ordering::Relaxed) {
             self.log.truncate(self.size())?;
         }
+        self.txn_index.deactivate();
         self.state().max_timestamp = Some(largest);
         self.recent.clear();
         Ok(())
@@ -590,6 +596,13 @@ impl Segment {
         self.offset_index.detach()?;
         self.time_index.detach()?;
         self.txn_index.detach()
+    }
+
+    /// As [`Segment::detach`], for files that have gone. Lookups that need what was not in memory start at the
+    /// beginning of the segment.
+    pub(crate) fn orphan_indexes(&self) {
+        self.offset_index.orphan();
+        self.time_index.orphan();
     }
 
     /// When the log was last written to, milliseconds since the epoch.

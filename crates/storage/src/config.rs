@@ -1,7 +1,12 @@
 //! The settings of one log: Kafka's topic configs, by their keys.
 
 use ottla_protocol::compression::{Codec, Compression};
-use ottla_protocol::records::TimestampType;
+use ottla_protocol::records::{Scratch, TimestampType};
+
+/// The smallest decompression budget of a batch; a larger `max.message.bytes` makes it larger.
+const MIN_DECOMPRESSION_BUDGET_BYTES: usize = 128 << 20;
+/// How much larger than `max.message.bytes` the content of a batch may be at least.
+const BUDGET_PER_MESSAGE_BYTE: usize = 16;
 
 /// `compression.type` of a topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -137,6 +142,18 @@ impl LogConfig {
             Codec::None | Codec::Snappy => codec.default_level(),
         };
         Compression { codec, level }
+    }
+
+    /// Bytes that the content of a batch may have when decompressed.
+    pub fn decompression_budget_bytes(&self) -> usize {
+        let max_message_bytes = usize::try_from(self.max_message_bytes).unwrap_or(0);
+        MIN_DECOMPRESSION_BUDGET_BYTES.max(max_message_bytes.saturating_mul(BUDGET_PER_MESSAGE_BYTE))
+    }
+
+    /// Holds what follows to the topic's limits: batches that are appended, and those in the log whose records are read.
+    pub fn limit_decompression(&self, scratch: &mut Scratch) {
+        scratch.set_max_record_bytes(self.max_decompressed_message_bytes);
+        scratch.set_budget(self.decompression_budget_bytes());
     }
 
     /// `segment.ms`, or for a compacted topic the smaller of it and `max.compaction.lag.ms`.

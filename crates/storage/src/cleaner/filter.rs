@@ -43,6 +43,7 @@ pub(super) struct Buffers {
 impl Buffers {
     /// Gives back what a large batch has taken.
     pub(super) fn trim(&mut self, keep_bytes: usize) {
+        self.scratch.trim();
         if self.records.capacity() > keep_bytes {
             self.records = Vec::new();
         }

@@ -99,6 +99,7 @@ impl Cleaner {
         cancelled: &dyn Fn() -> bool,
     ) -> Result<(i64, CleanerStats), CleanError> {
         let log = &*target.log;
+        log.config().limit_decompression(&mut self.buffers.scratch);
         let now_ms = control.now_ms();
         let mut stats = CleanerStats { start_ms: now_ms, ..CleanerStats::default() };
         let mut run = Run {

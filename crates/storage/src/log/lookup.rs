@@ -1,6 +1,6 @@
 //! Offsets by timestamp and by leader epoch.
 
-use ottla_protocol::records::NO_TIMESTAMP;
+use ottla_protocol::records::{NO_TIMESTAMP, Scratch};
 
 use super::{Log, with_scratch};
 use crate::checkpoint::EpochEntry;
@@ -41,7 +41,7 @@ impl Log {
     /// ListOffsets -3: the record with the largest timestamp; none in an empty log. O(one batch).
     ///
     /// # Errors
-    /// The disk; a batch that cannot be read.
+    /// The disk; a batch that cannot be read, or is larger than the topic lets it be when decompressed.
     pub fn max_timestamp_offset(&self) -> Result<Option<TimestampAndOffset>, LogError> {
         self.check_open()?;
         let segments = self.segments.load();
@@ -54,7 +54,9 @@ impl Log {
             }
         }
         match best {
-            Some((_, segment)) => with_scratch(|scratch| segment.find_max_timestamp(scratch)).map_err(error),
+            Some((_, segment)) => {
+                self.with_limited_scratch(|scratch| segment.find_max_timestamp(scratch)).map_err(error)
+            }
             None => Ok(None),
         }
     }
@@ -63,7 +65,7 @@ impl Log {
     /// `timestamp`.
     ///
     /// # Errors
-    /// The disk; a batch that cannot be read.
+    /// The disk; a batch that cannot be read, or is larger than the topic lets it be when decompressed.
     pub fn offset_for_timestamp(&self, timestamp: i64) -> Result<Option<TimestampAndOffset>, LogError> {
         self.check_open()?;
         let segments = self.segments.load();
@@ -74,13 +76,21 @@ impl Log {
             segments.partition_point(|segment| segment.base_offset() <= log_start_offset).saturating_sub(1);
         for segment in segments.iter().skip(first) {
             if segment.largest_timestamp(&*self.disk).map_err(error)? >= timestamp {
-                return with_scratch(|scratch| {
-                    segment.find_offset_by_timestamp(timestamp, log_start_offset, scratch)
-                })
-                .map_err(error);
+                return self
+                    .with_limited_scratch(|scratch| {
+                        segment.find_offset_by_timestamp(timestamp, log_start_offset, scratch)
+                    })
+                    .map_err(error);
             }
         }
         Ok(None)
+    }
+
+    fn with_limited_scratch<R>(&self, f: impl FnOnce(&mut Scratch) -> R) -> R {
+        with_scratch(|scratch| {
+            self.config.load().limit_decompression(scratch);
+            f(scratch)
+        })
     }
 
     /// The largest leader epoch that the log has seen.

@@ -36,7 +36,9 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use arc_swap::ArcSwap;
-use ottla_protocol::records::{DEFAULT_MAX_RECORD_BYTES, Scratch};
+use ottla_protocol::records::{
+    DEFAULT_DECOMPRESSION_BUDGET_BYTES, DEFAULT_MAX_RECORD_BYTES, RecordsError, Scratch,
+};
 use ottla_protocol::types::Uuid;
 
 use crate::checkpoint::LeaderEpochCache;
@@ -57,8 +59,9 @@ thread_local! {
 pub(crate) fn with_scratch<R>(f: impl FnOnce(&mut Scratch) -> R) -> R {
     SCRATCH.with(|scratch| match scratch.try_borrow_mut() {
         Ok(mut scratch) => {
-            // The last user may have had a topic with a limit of its own.
+            // The last user may have had a topic with limits of its own.
             scratch.set_max_record_bytes(DEFAULT_MAX_RECORD_BYTES);
+            scratch.set_budget(DEFAULT_DECOMPRESSION_BUDGET_BYTES);
             let result = f(&mut scratch);
             scratch.trim();
             result
@@ -289,8 +292,12 @@ impl Log {
     }
 
     /// As [`Log::storage_error`], for what reads batches and indexes: damaged content is reported, once for each place,
-    /// and fails nothing but what met it.
+    /// and fails nothing but what met it. Batches that pass a limit of the topic ([`RecordsError`]) are no damage.
     pub(crate) fn read_error(&self, operation: &'static str, source: io::Error) -> LogError {
+        let source = match source.downcast::<RecordsError>() {
+            Ok(error) => return LogError::Records(error),
+            Err(source) => source,
+        };
         if source.kind() != io::ErrorKind::InvalidData {
             return self.storage_error(operation, source);
         }

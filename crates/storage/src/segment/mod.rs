@@ -11,7 +11,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use ottla_protocol::records::{NO_TIMESTAMP, Scratch};
+use ottla_protocol::compression::CompressionError;
+use ottla_protocol::records::{NO_TIMESTAMP, RecordsError, Scratch};
 
 use crate::config::LogConfig;
 use crate::disk::{Disk, DiskFile, FetchSlice, OpenMode};
@@ -432,10 +433,10 @@ impl Segment {
                 continue;
             };
             let epoch = header.partition_leader_epoch;
-            let corrupt = |error| CorruptFile::error(&self.log_path(), Some(position), error);
-            let records = batch.records(scratch).map_err(corrupt)?;
+            let unreadable = |error| self.unreadable(position, error);
+            let records = batch.records(scratch).map_err(unreadable)?;
             for record in records {
-                let record = record.map_err(corrupt)?;
+                let record = record.map_err(unreadable)?;
                 if record.timestamp >= timestamp && record.offset >= starting_offset {
                     return Ok(Some(TimestampAndOffset {
                         timestamp: record.timestamp,
@@ -446,6 +447,15 @@ impl Segment {
             }
         }
         Ok(None)
+    }
+
+    /// A batch whose records cannot be had: damaged, or a sound one that passes a limit of its topic.
+    fn unreadable(&self, position: u64, error: RecordsError) -> io::Error {
+        match error {
+            RecordsError::RecordTooLarge { .. }
+            | RecordsError::Decompression(CompressionError::BudgetExceeded { .. }) => io::Error::other(error),
+            error => CorruptFile::error(&self.log_path(), Some(position), error),
+        }
     }
 
     /// The record with the largest timestamp.

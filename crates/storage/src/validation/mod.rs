@@ -21,11 +21,6 @@ use crate::error::{LogError, RecordError};
 use crate::log::TopicPartition;
 use crate::producer_state::AppendOrigin;
 
-/// The smallest decompression budget of a batch; a larger `max.message.bytes` makes it larger.
-const MIN_DECOMPRESSION_BUDGET_BYTES: usize = 128 << 20;
-/// How much larger than `max.message.bytes` the content of a batch may be at least.
-const BUDGET_PER_MESSAGE_BYTE: usize = 16;
-
 /// What is needed to judge a batch.
 #[derive(Debug, Clone, Copy)]
 pub struct ValidationContext<'c> {
@@ -179,11 +174,7 @@ pub fn validate_records<'a>(
 ) -> Result<Validated<'a>, LogError> {
     let config = context.config;
     let target = config.target_compression(source_codec);
-    let max_message_bytes = usize::try_from(config.max_message_bytes).unwrap_or(0);
-    scratch.set_max_record_bytes(config.max_decompressed_message_bytes);
-    scratch.set_budget(
-        MIN_DECOMPRESSION_BUDGET_BYTES.max(max_message_bytes.saturating_mul(BUDGET_PER_MESSAGE_BYTE)),
-    );
+    config.limit_decompression(scratch);
 
     let first = single_batch(records)?;
     let compressed = source_codec != Codec::None || target.codec != Codec::None;

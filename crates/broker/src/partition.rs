@@ -1,6 +1,10 @@
 //! One partition that this broker leads: its log, its place in the cluster, and who waits for it.
 
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
+use std::future::Future;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -135,7 +139,7 @@ impl Partition {
         }
     }
 
-    /// Appends batches of a producer as the leader. Where the topic asks for durable acknowledgements the records are
+    /// Appends batches as the leader. Where the topic asks for durable acknowledgements the records are
     /// neither to be acknowledged nor visible before the returned receiver says that they are durable: they share a sync
     /// with everything else that waits in the log directory.
     pub fn append_committed(
@@ -180,40 +184,47 @@ impl Partition {
         self.announce(if stable_jumped { usize::MAX >> 1 } else { info.size });
     }
 
-    /// Appends batches as the leader; they are committed and visible when this returns.
-    pub fn append(&self, records: &[u8], options: &AppendOptions) -> Result<AppendInfo, LogError> {
-        if self.is_gone() {
-            return Err(LogError::Closed { partition: self.log.partition().clone() });
+    /// Appends batches at once. The future ends when they are committed and visible.
+    fn append(
+        self: &Arc<Self>,
+        records: &[u8],
+        options: &AppendOptions,
+    ) -> impl Future<Output = Result<AppendInfo, LogError>> + Send + use<> {
+        let appended = self.append_committed(records, options);
+        let partition = Arc::clone(self);
+        async move {
+            let (info, commit) = appended?;
+            if let Some(commit) = commit {
+                let closed = |_| Err(LogError::Closed { partition: partition.log.partition().clone() });
+                commit.await.unwrap_or_else(closed)?;
+            }
+            Ok(info)
         }
-        let before = self.log.last_stable_offset();
-        let info = self.log.append_as_leader(records, options)?;
-        self.appended(&info, before);
-        Ok(info)
     }
 
-    /// Appends a batch that a coordinator built.
+    /// Appends a batch that a coordinator built. It is committed when the future ends.
     pub fn append_coordinator(
-        &self,
+        self: &Arc<Self>,
         batch: bytes::Bytes,
         now_ms: i64,
         verification_guard: VerificationGuard,
-    ) -> Result<(), LogError> {
+    ) -> impl Future<Output = Result<AppendInfo, LogError>> + Send + use<> {
         let options = AppendOptions {
             verification_guard,
             ..AppendOptions::new(AppendOrigin::Coordinator, self.leader_epoch(), now_ms)
         };
-        self.append(&batch, &options).map(|_| ())
+        self.append(&batch, &options)
     }
 
-    /// Appends the end of a transaction.
+    /// Appends the end of a transaction. It is committed when the future ends.
     pub fn append_marker(
-        &self,
+        self: &Arc<Self>,
         now_ms: i64,
         producer_id: i64,
         producer_epoch: i16,
         marker: EndTxnMarker,
         transaction_version: i16,
-    ) -> Result<AppendInfo, LogError> {
+    ) -> impl Future<Output = Result<AppendInfo, LogError>> + Send + use<> {
         let epoch = self.leader_epoch();
         let batch = marker.batch(0, now_ms, epoch, producer_id, producer_epoch);
         let options = AppendOptions {

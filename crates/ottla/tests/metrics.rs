@@ -50,6 +50,9 @@ fn the_page_counts_what_clients_did() {
     let all = value("kafka_server_brokertopicmetrics_messagesin_total", "");
     assert!(all >= (RECORDS + 5) as f64, "{all}");
 
+    let index_memory = page.sum("ottla_log_index_memory_bytes");
+    assert!((0.0..=16_777_216.0).contains(&index_memory), "{index_memory}");
+
     let ends: f64 =
         (0..2).map(|p| value("kafka_log_log_logendoffset", &format!("partition={p},topic=orders"))).sum();
     assert_eq!(ends, RECORDS as f64);

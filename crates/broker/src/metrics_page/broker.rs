@@ -120,6 +120,10 @@ fn logs(out: &mut Exposition, b: &Broker, partitions: &[Arc<Partition>]) {
         let path = state.path().display();
         out.counter("ottla_log_cold_read_bytes_total", &[("logDirectory", &path)], state.cold_reads().1);
     }
+    for state in b.partitions.log_dirs().states() {
+        let path = state.path().display();
+        out.gauge("ottla_log_index_memory_bytes", &[("logDirectory", &path)], state.index_memory_bytes());
+    }
     let values: [(&str, fn(&Partition) -> i64); 5] = [
         ("kafka_log_log_size", |p| p.log.size() as i64),
         ("kafka_log_log_numlogsegments", |p| p.log.segment_count() as i64),

@@ -1,14 +1,16 @@
 //! Durable acknowledgements: many appends share a sync, none is acknowledged before it, and a failed one fails them all.
 
+mod hooked_disk;
+
 use std::io;
-use std::os::fd::RawFd;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, mpsc};
 
+use hooked_disk::{HookedDisk, Hooks};
 use ottla_protocol::records::{BatchBuilder, BatchOptions};
 use ottla_storage::dirs::DirState;
-use ottla_storage::disk::{DirEntry, DirLock, Disk, DiskFile, Metadata, OpenMode, OsDisk};
+use ottla_storage::disk::Disk;
 use ottla_storage::log::{AppendOptions, Log, LogOptions};
 use ottla_storage::producer_state::AppendOrigin;
 use ottla_storage::{LogConfig, LogError, TopicPartition};
@@ -42,71 +44,9 @@ impl Gate {
     }
 }
 
-#[derive(Debug)]
-struct GatedDisk(Arc<Gate>);
-
-#[derive(Debug)]
-struct GatedFile(Arc<dyn DiskFile>, Option<Arc<Gate>>);
-
-impl Disk for GatedDisk {
-    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>> {
-        let gated = path.extension().is_some_and(|e| e == "log").then(|| Arc::clone(&self.0));
-        Ok(Arc::new(GatedFile(OsDisk.open(path, mode)?, gated)))
-    }
-    fn create_dir_all(&self, path: &Path) -> io::Result<()> {
-        OsDisk.create_dir_all(path)
-    }
-    fn fsync_dir(&self, path: &Path) -> io::Result<()> {
-        OsDisk.fsync_dir(path)
-    }
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        OsDisk.rename(from, to)
-    }
-    fn remove_file(&self, path: &Path) -> io::Result<()> {
-        OsDisk.remove_file(path)
-    }
-    fn remove_dir_all(&self, path: &Path) -> io::Result<()> {
-        OsDisk.remove_dir_all(path)
-    }
-    fn list(&self, path: &Path) -> io::Result<Vec<DirEntry>> {
-        OsDisk.list(path)
-    }
-    fn metadata(&self, path: &Path) -> io::Result<Option<Metadata>> {
-        OsDisk.metadata(path)
-    }
-    fn try_lock(&self, path: &Path) -> io::Result<Option<Box<dyn DirLock>>> {
-        OsDisk.try_lock(path)
-    }
-    fn space(&self, path: &Path) -> io::Result<Option<(u64, u64)>> {
-        OsDisk.space(path)
-    }
-}
-
-impl DiskFile for GatedFile {
-    fn pread(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
-        self.0.pread(buffer, position)
-    }
-    fn pwrite_all(&self, bytes: &[u8], position: u64) -> io::Result<()> {
-        self.0.pwrite_all(bytes, position)
-    }
-    fn sync_data(&self) -> io::Result<()> {
-        self.1.as_ref().map_or(Ok(()), |gate| gate.pass())?;
-        self.0.sync_data()
-    }
-    fn sync_all(&self) -> io::Result<()> {
-        self.0.sync_all()
-    }
-    fn truncate(&self, len: u64) -> io::Result<()> {
-        self.0.truncate(len)
-    }
-    fn preallocate(&self, len: u64) -> io::Result<()> {
-        self.0.preallocate(len)
-    }
-    fn len(&self) -> io::Result<u64> {
-        self.0.len()
-    }
-    fn raw_fd(&self) -> Option<RawFd> {
-        self.0.raw_fd()
+impl Hooks for Gate {
+    fn syncing(&self, path: &Path) -> io::Result<()> {
+        if path.extension().is_some_and(|e| e == "log") { self.pass() } else { Ok(()) }
     }
 }
 
@@ -122,7 +62,7 @@ impl Setup {
     fn new(flush_messages: i64) -> Setup {
         let folder = tempfile::tempdir().expect("a directory");
         let gate = Arc::new(Gate::default());
-        let disk: Arc<dyn Disk> = Arc::new(GatedDisk(Arc::clone(&gate)));
+        let disk: Arc<dyn Disk> = Arc::new(HookedDisk(Arc::clone(&gate)));
         let state = Arc::new(DirState::new(folder.path().to_path_buf()));
         let options = LogOptions {
             config: LogConfig { flush_messages, ..LogConfig::default() },

@@ -1,15 +1,17 @@
 //! A disk that fails: full, or with errors on writes and syncs; and files that lose or change bytes.
 
+mod hooked_disk;
+
 use std::io;
-use std::os::fd::RawFd;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 
+use hooked_disk::{HookedDisk, Hooks};
 use ottla_protocol::ErrorCode;
 use ottla_protocol::records::{BatchBuilder, BatchIter, BatchOptions};
 use ottla_storage::dirs::DirState;
-use ottla_storage::disk::{DirEntry, DirLock, Disk, DiskFile, Metadata, OpenMode, OsDisk};
+use ottla_storage::disk::{Disk, DiskFile};
 use ottla_storage::log::{AppendOptions, FetchIsolation, Log, LogOptions};
 use ottla_storage::producer_state::AppendOrigin;
 use ottla_storage::{LogConfig, LogError, TopicPartition};
@@ -41,79 +43,22 @@ impl Faults {
     }
 }
 
-#[derive(Debug)]
-struct FaultyDisk(OsDisk, Arc<Faults>);
-
-#[derive(Debug)]
-struct FaultyFile(Arc<dyn DiskFile>, Arc<Faults>);
-
-impl Disk for FaultyDisk {
-    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>> {
-        if self.1.is(NO_DESCRIPTORS) {
-            return Err(io::Error::from_raw_os_error(libc::EMFILE));
-        }
-        Ok(Arc::new(FaultyFile(self.0.open(path, mode)?, Arc::clone(&self.1))))
+impl Hooks for Faults {
+    fn opening(&self, _path: &Path) -> io::Result<()> {
+        if self.is(NO_DESCRIPTORS) { Err(io::Error::from_raw_os_error(libc::EMFILE)) } else { Ok(()) }
     }
-    fn create_dir_all(&self, path: &Path) -> io::Result<()> {
-        self.0.create_dir_all(path)
+    fn syncing(&self, _path: &Path) -> io::Result<()> {
+        if self.is(BROKEN_SYNCS) { Err(io::Error::other("input/output error")) } else { Ok(()) }
     }
-    fn fsync_dir(&self, path: &Path) -> io::Result<()> {
-        self.0.fsync_dir(path)
-    }
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.0.rename(from, to)
-    }
-    fn remove_file(&self, path: &Path) -> io::Result<()> {
-        self.0.remove_file(path)
-    }
-    fn remove_dir_all(&self, path: &Path) -> io::Result<()> {
-        self.0.remove_dir_all(path)
-    }
-    fn list(&self, path: &Path) -> io::Result<Vec<DirEntry>> {
-        self.0.list(path)
-    }
-    fn metadata(&self, path: &Path) -> io::Result<Option<Metadata>> {
-        self.0.metadata(path)
-    }
-    fn try_lock(&self, path: &Path) -> io::Result<Option<Box<dyn DirLock>>> {
-        self.0.try_lock(path)
-    }
-    fn space(&self, path: &Path) -> io::Result<Option<(u64, u64)>> {
-        self.0.space(path)
-    }
-}
-
-impl DiskFile for FaultyFile {
-    fn pread(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
-        self.0.pread(buffer, position)
-    }
-    fn pwrite_all(&self, bytes: &[u8], position: u64) -> io::Result<()> {
-        if self.1.is(FULL) {
-            self.0.pwrite_all(&bytes[..bytes.len() / 2], position)?;
+    fn pwrite_all(&self, file: &dyn DiskFile, bytes: &[u8], position: u64) -> io::Result<()> {
+        if self.is(FULL) {
+            file.pwrite_all(&bytes[..bytes.len() / 2], position)?;
             return Err(io::ErrorKind::StorageFull.into());
         }
-        if self.1.is(BROKEN_WRITES) {
+        if self.is(BROKEN_WRITES) {
             return Err(io::Error::other("input/output error"));
         }
-        self.0.pwrite_all(bytes, position)
-    }
-    fn sync_data(&self) -> io::Result<()> {
-        if self.1.is(BROKEN_SYNCS) { Err(io::Error::other("input/output error")) } else { self.0.sync_data() }
-    }
-    fn sync_all(&self) -> io::Result<()> {
-        if self.1.is(BROKEN_SYNCS) { Err(io::Error::other("input/output error")) } else { self.0.sync_all() }
-    }
-    fn truncate(&self, len: u64) -> io::Result<()> {
-        self.0.truncate(len)
-    }
-    fn preallocate(&self, len: u64) -> io::Result<()> {
-        self.0.preallocate(len)
-    }
-    fn len(&self) -> io::Result<u64> {
-        self.0.len()
-    }
-    fn raw_fd(&self) -> Option<RawFd> {
-        self.0.raw_fd()
+        file.pwrite_all(bytes, position)
     }
 }
 
@@ -129,7 +74,7 @@ impl Setup {
     fn new(config: LogConfig) -> Self {
         let folder = tempfile::tempdir().expect("a directory");
         let faults = Arc::new(Faults::default());
-        let disk: Arc<dyn Disk> = Arc::new(FaultyDisk(OsDisk, Arc::clone(&faults)));
+        let disk: Arc<dyn Disk> = Arc::new(HookedDisk(Arc::clone(&faults)));
         let state = Arc::new(DirState::new(folder.path().to_path_buf()));
         Setup { folder, disk, faults, state, config }
     }

@@ -1,14 +1,15 @@
 //! Reads that wait for the device and reads that do not.
 
+mod hooked_disk;
+
 use std::io;
-use std::os::fd::RawFd;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use hooked_disk::{HookedDisk, Hooks};
 use ottla_protocol::records::{BatchBuilder, BatchIter, BatchOptions};
 use ottla_storage::dirs::DirState;
-use ottla_storage::disk::{DirEntry, DirLock, Disk, DiskFile, Loaded, Metadata, OpenMode, OsDisk, ReadAhead};
+use ottla_storage::disk::{Disk, DiskFile, Loaded, OpenMode, OsDisk, ReadAhead};
 use ottla_storage::log::{AppendOptions, FetchIsolation, Log, LogOptions, ReadResult};
 use ottla_storage::producer_state::AppendOrigin;
 use ottla_storage::{LogConfig, TopicPartition};
@@ -28,96 +29,32 @@ struct Cache {
     past: AtomicUsize,
 }
 
-#[derive(Debug, Clone)]
-struct ColdDisk(Arc<Cache>);
-
-#[derive(Debug)]
-struct ColdFile {
-    inner: Arc<dyn DiskFile>,
-    cache: Arc<Cache>,
-}
-
-impl Disk for ColdDisk {
-    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>> {
-        let inner = OsDisk.open(path, mode)?;
-        Ok(Arc::new(ColdFile { inner, cache: Arc::clone(&self.0) }))
+impl Hooks for Cache {
+    fn pread(&self, file: &dyn DiskFile, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+        self.waited.fetch_add(1, Ordering::Relaxed);
+        file.pread(buffer, position)
     }
-    fn create_dir_all(&self, path: &Path) -> io::Result<()> {
-        OsDisk.create_dir_all(path)
-    }
-    fn fsync_dir(&self, path: &Path) -> io::Result<()> {
-        OsDisk.fsync_dir(path)
-    }
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        OsDisk.rename(from, to)
-    }
-    fn remove_file(&self, path: &Path) -> io::Result<()> {
-        OsDisk.remove_file(path)
-    }
-    fn remove_dir_all(&self, path: &Path) -> io::Result<()> {
-        OsDisk.remove_dir_all(path)
-    }
-    fn list(&self, path: &Path) -> io::Result<Vec<DirEntry>> {
-        OsDisk.list(path)
-    }
-    fn metadata(&self, path: &Path) -> io::Result<Option<Metadata>> {
-        OsDisk.metadata(path)
-    }
-    fn try_lock(&self, path: &Path) -> io::Result<Option<Box<dyn DirLock>>> {
-        OsDisk.try_lock(path)
-    }
-    fn space(&self, path: &Path) -> io::Result<Option<(u64, u64)>> {
-        OsDisk.space(path)
-    }
-}
-
-impl DiskFile for ColdFile {
-    fn pread(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
-        self.cache.waited.fetch_add(1, Ordering::Relaxed);
-        self.inner.pread(buffer, position)
-    }
-    fn pread_cached(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
-        if self.cache.cannot_tell.load(Ordering::Relaxed) {
+    fn pread_cached(&self, file: &dyn DiskFile, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+        if self.cannot_tell.load(Ordering::Relaxed) {
             return Err(io::ErrorKind::Unsupported.into());
         }
-        if self.cache.cold.load(Ordering::Relaxed) {
+        if self.cold.load(Ordering::Relaxed) {
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        self.inner.pread(buffer, position)
+        file.pread(buffer, position)
     }
-    fn is_cached(&self, _position: u64, _len: u64) -> io::Result<bool> {
-        if self.cache.cannot_tell.load(Ordering::Relaxed) {
+    fn is_cached(&self, _file: &dyn DiskFile, _position: u64, _len: u64) -> io::Result<bool> {
+        if self.cannot_tell.load(Ordering::Relaxed) {
             return Err(io::ErrorKind::Unsupported.into());
         }
-        Ok(!self.cache.cold.load(Ordering::Relaxed))
+        Ok(!self.cold.load(Ordering::Relaxed))
     }
-    fn pread_once(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
-        if self.cache.cannot_forget.load(Ordering::Relaxed) {
+    fn pread_once(&self, file: &dyn DiskFile, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+        if self.cannot_forget.load(Ordering::Relaxed) {
             return Err(io::ErrorKind::Unsupported.into());
         }
-        self.cache.past.fetch_add(1, Ordering::Relaxed);
-        self.inner.pread(buffer, position)
-    }
-    fn pwrite_all(&self, bytes: &[u8], position: u64) -> io::Result<()> {
-        self.inner.pwrite_all(bytes, position)
-    }
-    fn sync_data(&self) -> io::Result<()> {
-        self.inner.sync_data()
-    }
-    fn sync_all(&self) -> io::Result<()> {
-        self.inner.sync_all()
-    }
-    fn truncate(&self, len: u64) -> io::Result<()> {
-        self.inner.truncate(len)
-    }
-    fn preallocate(&self, len: u64) -> io::Result<()> {
-        self.inner.preallocate(len)
-    }
-    fn len(&self) -> io::Result<u64> {
-        self.inner.len()
-    }
-    fn raw_fd(&self) -> Option<RawFd> {
-        self.inner.raw_fd()
+        self.past.fetch_add(1, Ordering::Relaxed);
+        file.pread(buffer, position)
     }
 }
 
@@ -142,7 +79,7 @@ impl Setup {
     fn new(segment_bytes: u32) -> Self {
         let folder = tempfile::tempdir().expect("a directory");
         let cache = Arc::new(Cache::default());
-        let disk: Arc<dyn Disk> = Arc::new(ColdDisk(Arc::clone(&cache)));
+        let disk: Arc<dyn Disk> = Arc::new(HookedDisk(Arc::clone(&cache)));
         let state = Arc::new(DirState::new(folder.path().to_path_buf()));
         state.set_catch_up_bytes(4 * VALUE_BYTES as u64);
         let config = LogConfig { segment_bytes, ..LogConfig::default() };
@@ -229,6 +166,25 @@ fn the_index_of_a_closed_segment_is_not_read_by_who_may_not_wait() {
     assert_eq!(setup.waited(), before);
     setup.find(3, 1);
     assert!(setup.find_cached(3).is_some(), "and is in memory now");
+}
+
+#[test]
+fn the_index_of_the_active_segment_stays_whatever_else_is_read() {
+    let setup = Setup::new(24 * VALUE_BYTES as u32);
+    setup.state.set_max_index_memory_bytes(0);
+    let segments = setup.log.segment_sizes();
+    let active = segments.last().expect("a segment").0;
+    assert!(segments.len() > 2 && active + 10 < BATCHES, "more batches than are kept in mind: {segments:?}");
+    for (closed, _) in &segments[..segments.len() - 1] {
+        assert!(setup.find_cached(*closed).is_none(), "that of another segment took its place");
+        setup.find(*closed, 1);
+        assert!(setup.find_cached(*closed).is_some());
+        let before = setup.waited();
+        for offset in active..BATCHES {
+            assert!(setup.find_cached(offset).is_some(), "{offset}");
+        }
+        assert_eq!(setup.waited(), before);
+    }
 }
 
 #[test]

@@ -1,16 +1,18 @@
 //! A disk that does not answer holds up those who read from it, and nobody else on the same thread of the runtime.
 
+#[path = "../../../../storage/tests/hooked_disk/mod.rs"]
+mod hooked_disk;
+
 use std::io;
-use std::os::fd::RawFd;
-use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 
+use hooked_disk::{HookedDisk, Hooks};
 use ottla_protocol::ErrorCode;
 use ottla_protocol::records::{BatchBuilder, BatchOptions};
 use ottla_protocol::types::Uuid;
 use ottla_storage::dirs::DirState;
-use ottla_storage::disk::{DirEntry, DirLock, Disk, DiskFile, Metadata, OpenMode, OsDisk};
+use ottla_storage::disk::{Disk, DiskFile};
 use ottla_storage::log::{AppendOptions, FetchIsolation, Log, LogOptions};
 use ottla_storage::producer_state::AppendOrigin;
 use ottla_storage::{LogConfig, TopicPartition};
@@ -52,83 +54,22 @@ impl Gate {
     }
 }
 
-#[derive(Debug, Clone)]
-struct GatedDisk(Arc<Gate>);
-
-#[derive(Debug)]
-struct GatedFile {
-    inner: Arc<dyn DiskFile>,
-    gate: Arc<Gate>,
-}
-
-impl Disk for GatedDisk {
-    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>> {
-        let inner = OsDisk.open(path, mode)?;
-        Ok(Arc::new(GatedFile { inner, gate: Arc::clone(&self.0) }))
+impl Hooks for Gate {
+    fn pread(&self, file: &dyn DiskFile, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+        self.pass();
+        file.pread(buffer, position)
     }
-    fn create_dir_all(&self, path: &Path) -> io::Result<()> {
-        OsDisk.create_dir_all(path)
-    }
-    fn fsync_dir(&self, path: &Path) -> io::Result<()> {
-        OsDisk.fsync_dir(path)
-    }
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        OsDisk.rename(from, to)
-    }
-    fn remove_file(&self, path: &Path) -> io::Result<()> {
-        OsDisk.remove_file(path)
-    }
-    fn remove_dir_all(&self, path: &Path) -> io::Result<()> {
-        OsDisk.remove_dir_all(path)
-    }
-    fn list(&self, path: &Path) -> io::Result<Vec<DirEntry>> {
-        OsDisk.list(path)
-    }
-    fn metadata(&self, path: &Path) -> io::Result<Option<Metadata>> {
-        OsDisk.metadata(path)
-    }
-    fn try_lock(&self, path: &Path) -> io::Result<Option<Box<dyn DirLock>>> {
-        OsDisk.try_lock(path)
-    }
-    fn space(&self, path: &Path) -> io::Result<Option<(u64, u64)>> {
-        OsDisk.space(path)
-    }
-}
-
-impl DiskFile for GatedFile {
-    fn pread(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
-        self.gate.pass();
-        self.inner.pread(buffer, position)
-    }
-    fn pread_cached(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
-        if self.gate.is_closed() {
+    fn pread_cached(&self, file: &dyn DiskFile, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+        if self.is_closed() {
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        self.inner.pread(buffer, position)
+        file.pread(buffer, position)
     }
-    fn is_cached(&self, _position: u64, _len: u64) -> io::Result<bool> {
-        Ok(!self.gate.is_closed())
+    fn is_cached(&self, _file: &dyn DiskFile, _position: u64, _len: u64) -> io::Result<bool> {
+        Ok(!self.is_closed())
     }
-    fn pwrite_all(&self, bytes: &[u8], position: u64) -> io::Result<()> {
-        self.inner.pwrite_all(bytes, position)
-    }
-    fn sync_data(&self) -> io::Result<()> {
-        self.inner.sync_data()
-    }
-    fn sync_all(&self) -> io::Result<()> {
-        self.inner.sync_all()
-    }
-    fn truncate(&self, len: u64) -> io::Result<()> {
-        self.inner.truncate(len)
-    }
-    fn preallocate(&self, len: u64) -> io::Result<()> {
-        self.inner.preallocate(len)
-    }
-    fn len(&self) -> io::Result<u64> {
-        self.inner.len()
-    }
-    fn raw_fd(&self) -> Option<RawFd> {
-        self.inner.raw_fd()
+    fn pread_once(&self, _file: &dyn DiskFile, _buffer: &mut [u8], _position: u64) -> io::Result<usize> {
+        Err(io::ErrorKind::Unsupported.into())
     }
 }
 
@@ -144,7 +85,7 @@ impl Setup {
     fn new() -> Setup {
         let folder = tempfile::tempdir().expect("a directory");
         let gate = Arc::<Gate>::default();
-        let disk: Arc<dyn Disk> = Arc::new(GatedDisk(Arc::clone(&gate)));
+        let disk: Arc<dyn Disk> = Arc::new(HookedDisk(Arc::clone(&gate)));
         let state = Arc::new(DirState::new(folder.path().to_path_buf()));
         let config = LogConfig { index_interval_bytes: 1, ..LogConfig::default() };
         let dir = folder.path().join("t-0");

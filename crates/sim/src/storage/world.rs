@@ -164,7 +164,11 @@ impl World {
             55..60 => self.with_log(|world, part, log| world.flush(part, log)),
             60..65 => self.maintain(),
             65..70 => self.checkpoint(),
-            65..75 if self.config.cleanup_policy.compact && self.rng.chance(1, 2) => self.compact(),
+            65..75 if self.config.cleanup_policy.compact && self.rng.chance(1, 2) => {
+                self.compact()?;
+                // What it swapped is durable, whether what the swap relies on is or not.
+                if self.rng.chance(1, 8) { self.stop(Down::Power) } else { Ok(()) }
+            }
             70..75 => self.with_log(|world, part, log| world.truncate(part, log)),
             75 => self.with_log(|world, part, log| world.truncate_fully(part, log)),
             76..79 => self.with_log(|world, part, log| world.delete_records(part, log)),

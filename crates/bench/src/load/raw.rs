@@ -14,8 +14,8 @@ use ottla_protocol::{ApiKey, frame};
 
 use super::rpc;
 
-/// The newest version that names topics instead of giving their ids.
-pub const PRODUCE_VERSION: i16 = 12;
+/// What every peer speaks; topics are named, no ids given.
+const PRODUCE_VERSION: i16 = 11;
 const METADATA_VERSION: i16 = 12;
 const MAX_RESPONSE_BYTES: usize = 64 << 20;
 

@@ -8,11 +8,13 @@ use ottla_protocol::messages::{
 };
 use ottla_protocol::records::BatchOptions;
 
-use super::raw::{self, PRODUCE_VERSION};
+use super::raw;
 use super::rpc::Rpc;
 
 const FIND_COORDINATOR: i16 = 4;
 const INIT_PRODUCER_ID: i16 = 4;
+/// The first that begins a transaction in a partition by itself (KIP-890), the last that names topics.
+const TRANSACTIONAL_PRODUCE_VERSION: i16 = 12;
 /// From this version on a transaction's partitions need not be named before, and its end tells the next epoch (KIP-890).
 const END_TXN: i16 = 5;
 const TRANSACTION: i8 = 1;
@@ -92,7 +94,7 @@ pub fn begin(
             ..Default::default()
         })
     };
-    rpc.ask_all(ApiKey::Produce, PRODUCE_VERSION, producers.len(), make, |_, a: ProduceResponse| {
+    rpc.ask_all(ApiKey::Produce, TRANSACTIONAL_PRODUCE_VERSION, producers.len(), make, |_, a: ProduceResponse| {
         a.responses
             .iter()
             .flat_map(|t| &t.partition_responses)

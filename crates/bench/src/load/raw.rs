@@ -1,7 +1,7 @@
 //! Requests straight onto sockets, with an exact number in flight on each of many connections. Stock clients decide that
 //! number themselves, and are busier than the broker with requests this small.
 
-use std::io::{Read, Write};
+use std::io::{BufReader, Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
@@ -101,7 +101,7 @@ pub fn check_produced(response: Vec<u8>) -> Result<(), String> {
     }
 }
 
-fn read_response(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Result<(), String> {
+fn read_response(stream: &mut impl Read, buffer: &mut Vec<u8>) -> Result<(), String> {
     let mut length = [0; 4];
     stream.read_exact(&mut length).map_err(|e| e.to_string())?;
     let length = u32::from_be_bytes(length) as usize;
@@ -156,7 +156,8 @@ pub fn connect_small(load: &SmallRequests<'_>) -> Result<Loaded, String> {
 pub type Loaded = Vec<(TcpStream, Vec<Vec<u8>>)>;
 
 struct Connection {
-    stream: TcpStream,
+    /// Answers that came together are read together, as clients do: or the generator is slower than what it measures.
+    stream: BufReader<TcpStream>,
     frames: Vec<Vec<u8>>,
     next: usize,
     length: usize,
@@ -169,7 +170,7 @@ impl Connection {
             burst.extend_from_slice(&self.frames[self.next]);
             self.next = (self.next + 1) % self.frames.len();
         }
-        self.stream.write_all(&burst).map_err(|e| e.to_string())
+        self.stream.get_mut().write_all(&burst).map_err(|e| e.to_string())
     }
 
     /// The first answer is decoded, and so is each of another length: decoding all would cost more than the broker spends.
@@ -199,7 +200,7 @@ pub fn pipeline(
     let per_connection = (requests / connections.len().max(1) as u64).max(1);
     let mut groups: Vec<Vec<Connection>> = (0..threads).map(|_| Vec::new()).collect();
     for (i, (stream, frames)) in connections.into_iter().enumerate() {
-        groups[i % threads].push(Connection { stream, frames, next: 0, length: 0 });
+        groups[i % threads].push(Connection { stream: BufReader::new(stream), frames, next: 0, length: 0 });
     }
     let window = (in_flight as u64).min(per_connection);
     let began = Instant::now();

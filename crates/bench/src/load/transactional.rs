@@ -94,14 +94,20 @@ pub fn begin(
             ..Default::default()
         })
     };
-    rpc.ask_all(ApiKey::Produce, TRANSACTIONAL_PRODUCE_VERSION, producers.len(), make, |_, a: ProduceResponse| {
-        a.responses
-            .iter()
-            .flat_map(|t| &t.partition_responses)
-            .map(|p| p.error_code)
-            .find(|e| *e != 0)
-            .unwrap_or(0)
-    })
+    rpc.ask_all(
+        ApiKey::Produce,
+        TRANSACTIONAL_PRODUCE_VERSION,
+        producers.len(),
+        make,
+        |_, a: ProduceResponse| {
+            a.responses
+                .iter()
+                .flat_map(|t| &t.partition_responses)
+                .map(|p| p.error_code)
+                .find(|e| *e != 0)
+                .unwrap_or(0)
+        },
+    )
 }
 
 /// Ends the transaction of each producer: a commit where `commits` says so. The markers come later.

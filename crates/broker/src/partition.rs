@@ -1,10 +1,6 @@
 //! One partition that this broker leads: its log, its place in the cluster, and who waits for it.
 
-#[cfg(test)]
-mod tests;
-
 use std::fmt;
-use std::future::Future;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -139,7 +135,7 @@ impl Partition {
         }
     }
 
-    /// Appends batches as the leader. Where the topic asks for durable acknowledgements the records are
+    /// Appends batches of a producer as the leader. Where the topic asks for durable acknowledgements the records are
     /// neither to be acknowledged nor visible before the returned receiver says that they are durable: they share a sync
     /// with everything else that waits in the log directory.
     pub fn append_committed(
@@ -184,47 +180,40 @@ impl Partition {
         self.announce(if stable_jumped { usize::MAX >> 1 } else { info.size });
     }
 
-    /// Appends batches at once. The future ends when they are committed and visible.
-    fn append(
-        self: &Arc<Self>,
-        records: &[u8],
-        options: &AppendOptions,
-    ) -> impl Future<Output = Result<AppendInfo, LogError>> + Send + use<> {
-        let appended = self.append_committed(records, options);
-        let partition = Arc::clone(self);
-        async move {
-            let (info, commit) = appended?;
-            if let Some(commit) = commit {
-                let closed = |_| Err(LogError::Closed { partition: partition.log.partition().clone() });
-                commit.await.unwrap_or_else(closed)?;
-            }
-            Ok(info)
+    /// Appends batches as the leader; they are committed and visible when this returns.
+    pub fn append(&self, records: &[u8], options: &AppendOptions) -> Result<AppendInfo, LogError> {
+        if self.is_gone() {
+            return Err(LogError::Closed { partition: self.log.partition().clone() });
         }
+        let before = self.log.last_stable_offset();
+        let info = self.log.append_as_leader(records, options)?;
+        self.appended(&info, before);
+        Ok(info)
     }
 
-    /// Appends a batch that a coordinator built. It is committed when the future ends.
+    /// Appends a batch that a coordinator built.
     pub fn append_coordinator(
-        self: &Arc<Self>,
+        &self,
         batch: bytes::Bytes,
         now_ms: i64,
         verification_guard: VerificationGuard,
-    ) -> impl Future<Output = Result<AppendInfo, LogError>> + Send + use<> {
+    ) -> Result<(), LogError> {
         let options = AppendOptions {
             verification_guard,
             ..AppendOptions::new(AppendOrigin::Coordinator, self.leader_epoch(), now_ms)
         };
-        self.append(&batch, &options)
+        self.append(&batch, &options).map(|_| ())
     }
 
-    /// Appends the end of a transaction. It is committed when the future ends.
+    /// Appends the end of a transaction.
     pub fn append_marker(
-        self: &Arc<Self>,
+        &self,
         now_ms: i64,
         producer_id: i64,
         producer_epoch: i16,
         marker: EndTxnMarker,
         transaction_version: i16,
-    ) -> impl Future<Output = Result<AppendInfo, LogError>> + Send + use<> {
+    ) -> Result<AppendInfo, LogError> {
         let epoch = self.leader_epoch();
         let batch = marker.batch(0, now_ms, epoch, producer_id, producer_epoch);
         let options = AppendOptions {

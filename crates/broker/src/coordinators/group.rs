@@ -329,7 +329,7 @@ async fn run(
         };
         drop(b);
         loaded.store(true, Ordering::Release);
-        let ended = match owner.accept(outcome).await {
+        let ended = match owner.accept(outcome) {
             Ok(()) => owner.serve(&broker, &mut mailbox).await,
             Err(code) => Ended::Failed(code),
         };
@@ -378,7 +378,7 @@ impl Owner<'_> {
                 () = tokio::time::sleep(wait) => {}
             }
             let Some(broker) = broker.upgrade() else { return Ended::Resigned };
-            let result = self.step(&broker, &mut messages).await;
+            let result = self.step(&broker, &mut messages);
             if let Err(code) = result {
                 return Ended::Failed(code);
             }
@@ -386,10 +386,11 @@ impl Owner<'_> {
     }
 
     /// Decides what has come and what is due, and appends it.
-    async fn step(&mut self, broker: &Broker, messages: &mut Vec<Message>) -> Result<(), ErrorCode> {
+    fn step(&mut self, broker: &Broker, messages: &mut Vec<Message>) -> Result<(), ErrorCode> {
         let image = broker.image.load_full();
         let view = ImageTopics(&image);
-        let now_ms = wall_clock_ms();
+        let mut new_uuid = random_uuid;
+        let mut env = Env { now_ms: wall_clock_ms(), topics: &view, new_uuid: &mut new_uuid };
         for message in messages.drain(..) {
             match message {
                 Message::Request { request, ctx, guard, reply } => {
@@ -397,25 +398,20 @@ impl Owner<'_> {
                     self.next_token += 1;
                     let token = ReplyToken(self.next_token);
                     self.tokens.insert(token, reply);
-                    let outcome = self.shard.handle(
-                        request,
-                        token,
-                        &ctx,
-                        &mut Env { now_ms, topics: &view, new_uuid: &mut random_uuid },
-                    );
+                    let outcome = self.shard.handle(request, token, &ctx, &mut env);
                     self.metrics.groups.count(&outcome, false);
-                    self.accept(outcome).await?;
+                    self.accept(outcome)?;
                 }
                 Message::EndTxn { producer_id, producer_epoch, marker, transaction_version, reply } => {
-                    self.flush().await?;
-                    let written = self.partition.append_marker(
-                        now_ms,
+                    self.flush()?;
+                    let result = self.partition.append_marker(
+                        env.now_ms,
                         producer_id,
                         producer_epoch,
                         marker,
                         transaction_version,
                     );
-                    let code = match written.await {
+                    let code = match result {
                         Ok(_) => {
                             self.shard.replay_end_txn_marker(producer_id, marker.commit);
                             ErrorCode::None
@@ -426,24 +422,24 @@ impl Owner<'_> {
                 }
                 Message::Topics(changes) => {
                     let outcome = self.shard.on_metadata_update(&changes, &view);
-                    self.accept(outcome).await?;
+                    self.accept(outcome)?;
                 }
                 Message::Config(config) => self.shard.set_config(*config),
             }
         }
-        while self.shard.next_deadline_ms().is_some_and(|deadline| deadline <= now_ms) {
-            let outcome = self.shard.on_time(&mut Env { now_ms, topics: &view, new_uuid: &mut random_uuid });
+        while self.shard.next_deadline_ms().is_some_and(|deadline| deadline <= env.now_ms) {
+            let outcome = self.shard.on_time(&mut env);
             self.metrics.groups.count(&outcome, true);
-            self.accept(outcome).await?;
+            self.accept(outcome)?;
         }
-        self.flush().await
+        self.flush()
     }
 
     /// Applies a decision and adds its records to the pending batch.
-    async fn accept(&mut self, outcome: GroupOutcome) -> Result<(), ErrorCode> {
+    fn accept(&mut self, outcome: GroupOutcome) -> Result<(), ErrorCode> {
         let max = self.partition.max_message_bytes().saturating_sub(BATCH_OVERHEAD);
         if outcome.producer.is_some() {
-            return self.commit_in_transaction(outcome).await;
+            return self.commit_in_transaction(outcome);
         }
         self.shard.apply(&outcome);
         let GroupOutcome { records, splittable, replies, .. } = outcome;
@@ -452,13 +448,13 @@ impl Owner<'_> {
             let (key, value) = (record.key_bytes(), record.value_bytes());
             if splittable && self.batch.bytes() + key.len() + value.as_ref().map_or(0, |v| v.len()) + 36 > max
             {
-                self.flush().await?;
+                self.flush()?;
             }
             if splittable { self.batch.push(key, value) } else { own.push(key, value) }
         }
         if !own.is_empty() {
             if self.batch.bytes() + own.bytes() > max {
-                self.flush().await?;
+                self.flush()?;
             }
             self.batch.extend(own);
         }
@@ -468,8 +464,8 @@ impl Owner<'_> {
 
     /// Offsets of a transaction have the producer in their batch's header: a batch of their own. A producer that
     /// is fenced by the log concerns its own request alone.
-    async fn commit_in_transaction(&mut self, outcome: GroupOutcome) -> Result<(), ErrorCode> {
-        self.flush().await?;
+    fn commit_in_transaction(&mut self, outcome: GroupOutcome) -> Result<(), ErrorCode> {
+        self.flush()?;
         let Some(producer) = outcome.producer else { return Ok(()) };
         let mut batch = PendingBatch::default();
         for record in &outcome.records {
@@ -480,8 +476,8 @@ impl Owner<'_> {
         let producer = (producer.producer_id, producer.producer_epoch);
         let batch =
             batch.build(now_ms, compression, Some(producer)).map_err(|_| ErrorCode::UnknownServerError)?;
-        match self.partition.append_coordinator(batch, now_ms, self.guard).await {
-            Ok(_) => {
+        match self.partition.append_coordinator(batch, now_ms, self.guard) {
+            Ok(()) => {
                 self.shard.apply(&outcome);
                 self.held = outcome.replies;
                 self.release();
@@ -503,7 +499,7 @@ impl Owner<'_> {
         }
     }
 
-    async fn flush(&mut self) -> Result<(), ErrorCode> {
+    fn flush(&mut self) -> Result<(), ErrorCode> {
         if self.batch.is_empty() {
             self.release();
             return Ok(());
@@ -512,8 +508,8 @@ impl Owner<'_> {
         let guard = VerificationGuard::SENTINEL;
         let compression = compression_of(self.partition);
         let batch = self.batch.build(now_ms, compression, None).map_err(|_| ErrorCode::UnknownServerError)?;
-        match self.partition.append_coordinator(batch, now_ms, guard).await {
-            Ok(_) => {
+        match self.partition.append_coordinator(batch, now_ms, guard) {
+            Ok(()) => {
                 self.release();
                 Ok(())
             }

@@ -224,11 +224,7 @@ async fn run(
         };
         let outcome = owner.shard.on_loaded(wall_clock_ms());
         loaded.store(true, Ordering::Release);
-        let begun = match owner.accept(outcome).await {
-            Ok(()) => owner.flush(&b).await,
-            Err(code) => Err(code),
-        };
-        let ended = match begun {
+        let ended = match owner.accept(outcome).and_then(|()| owner.flush(&b)) {
             Ok(()) => {
                 drop(b);
                 owner.serve(&broker, &mut mailbox).await
@@ -270,41 +266,39 @@ impl Owner<'_> {
                 () = tokio::time::sleep(wait) => {}
             }
             let Some(broker) = broker.upgrade() else { return Ended::Resigned };
-            if let Err(code) = self.step(&broker, &mut messages).await {
+            if let Err(code) = self.step(&broker, &mut messages) {
                 return Ended::Failed(code);
             }
         }
     }
 
-    async fn step(&mut self, broker: &Arc<Broker>, messages: &mut Vec<Message>) -> Result<(), ErrorCode> {
+    fn step(&mut self, broker: &Arc<Broker>, messages: &mut Vec<Message>) -> Result<(), ErrorCode> {
         self.shard.set_config(config_of(broker));
-        let now_ms = wall_clock_ms();
+        let mut source = Source(broker);
+        let mut env = TxnEnv { now_ms: wall_clock_ms(), producer_ids: &mut source };
         for message in messages.drain(..) {
             let outcome = match message {
                 Message::Request { request, api_version, reply } => {
                     self.next_token += 1;
                     let token = ReplyToken(self.next_token);
                     self.tokens.insert(token, reply);
-                    self.shard.handle(
-                        request,
-                        token,
-                        api_version,
-                        &mut TxnEnv { now_ms, producer_ids: &mut Source(broker) },
-                    )
+                    self.shard.handle(request, token, api_version, &mut env)
                 }
-                Message::Markers { sent, results } => self.shard.on_markers_written(&sent, &results, now_ms),
+                Message::Markers { sent, results } => {
+                    self.shard.on_markers_written(&sent, &results, env.now_ms)
+                }
             };
-            self.accept(outcome).await?;
+            self.accept(outcome)?;
         }
-        while self.shard.next_deadline_ms().is_some_and(|deadline| deadline <= now_ms) {
-            let outcome = self.shard.on_time(&mut TxnEnv { now_ms, producer_ids: &mut Source(broker) });
-            self.accept(outcome).await?;
+        while self.shard.next_deadline_ms().is_some_and(|deadline| deadline <= env.now_ms) {
+            let outcome = self.shard.on_time(&mut env);
+            self.accept(outcome)?;
         }
-        self.flush(broker).await
+        self.flush(broker)
     }
 
     /// Applies a decision and adds its records to the pending batch.
-    async fn accept(&mut self, outcome: TxnOutcome) -> Result<(), ErrorCode> {
+    fn accept(&mut self, outcome: TxnOutcome) -> Result<(), ErrorCode> {
         let max = self.partition.max_message_bytes().saturating_sub(BATCH_OVERHEAD);
         self.shard.apply(&outcome);
         let TxnOutcome { records, splittable, replies, send_markers } = outcome;
@@ -312,28 +306,28 @@ impl Owner<'_> {
         for record in &records {
             let (key, value) = (record.key_bytes(), record.value_bytes());
             if splittable && own.bytes() + key.len() + value.as_ref().map_or(0, |v| v.len()) > max / 2 {
-                self.join(std::mem::take(&mut own), max).await?;
+                self.join(std::mem::take(&mut own), max)?;
             }
             own.push(key, value);
         }
-        self.join(own, max).await?;
+        self.join(own, max)?;
         self.held.extend(replies);
         self.markers.extend(send_markers);
         Ok(())
     }
 
-    async fn join(&mut self, own: PendingBatch, max: usize) -> Result<(), ErrorCode> {
+    fn join(&mut self, own: PendingBatch, max: usize) -> Result<(), ErrorCode> {
         if !self.batch.is_empty() && self.batch.bytes() + own.bytes() > max {
-            self.append().await?;
+            self.append()?;
         }
         self.batch.extend(own);
         Ok(())
     }
 
     /// Appends what is pending, then lets responses and markers go.
-    async fn flush(&mut self, broker: &Arc<Broker>) -> Result<(), ErrorCode> {
+    fn flush(&mut self, broker: &Arc<Broker>) -> Result<(), ErrorCode> {
         if !self.batch.is_empty() {
-            self.append().await?;
+            self.append()?;
         }
         for (token, response) in self.held.drain(..) {
             if let Some(reply) = self.tokens.remove(&token) {
@@ -353,14 +347,13 @@ impl Owner<'_> {
         Ok(())
     }
 
-    async fn append(&mut self) -> Result<(), ErrorCode> {
+    fn append(&mut self) -> Result<(), ErrorCode> {
         let now_ms = wall_clock_ms();
         let batch = self
             .batch
             .build(now_ms, compression_of(self.partition), None)
             .map_err(|_| ErrorCode::UnknownServerError)?;
-        let appended = self.partition.append_coordinator(batch, now_ms, VerificationGuard::SENTINEL).await;
-        appended.map(|_| ()).map_err(|error| {
+        self.partition.append_coordinator(batch, now_ms, VerificationGuard::SENTINEL).map_err(|error| {
             tracing::error!(partition = %self.partition, %error, "cannot append transaction records");
             append_error_to_coordinator_error(error.error_code())
         })

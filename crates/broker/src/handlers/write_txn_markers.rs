@@ -88,19 +88,23 @@ pub fn write_marker(
     if topic == CONSUMER_OFFSETS {
         return Box::pin(b.groups.end_txn(index, producer_id, producer_epoch, marker, transaction_version));
     }
-    let partition = match b.partitions.leader(&b.image.load(), topic, index) {
-        Err(code) => return Box::pin(std::future::ready(code)),
-        Ok(partition) => partition,
-    };
-    let written =
-        partition.append_marker(wall_clock_ms(), producer_id, producer_epoch, marker, transaction_version);
-    Box::pin(async move {
-        match written.await {
-            Ok(_) => ErrorCode::None,
-            Err(error) => {
-                tracing::warn!(%partition, producer_id, %error, "cannot write the end of a transaction");
-                error.error_code()
+    let code = match b.partitions.leader(&b.image.load(), topic, index) {
+        Err(code) => code,
+        Ok(partition) => {
+            match partition.append_marker(
+                wall_clock_ms(),
+                producer_id,
+                producer_epoch,
+                marker,
+                transaction_version,
+            ) {
+                Ok(_) => ErrorCode::None,
+                Err(error) => {
+                    tracing::warn!(%partition, producer_id, %error, "cannot write the end of a transaction");
+                    error.error_code()
+                }
             }
         }
-    })
+    };
+    Box::pin(std::future::ready(code))
 }

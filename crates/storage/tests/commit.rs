@@ -145,6 +145,27 @@ fn appends_that_wait_together_share_a_sync() {
     assert!(!setup.append(19).expect("a duplicate").commit_due, "by now it is durable");
 }
 
+/// A connection answers in order: were the first answer given first, it would go out alone.
+#[test]
+fn the_answers_of_a_sync_are_given_from_the_last_to_the_first() {
+    let setup = Setup::new(1);
+    setup.gate.set(true);
+    let (answered, order) = mpsc::channel();
+    for sequence in 0..4 {
+        let offset = setup.append(sequence).expect("appends").last_offset + 1;
+        let answered = answered.clone();
+        let committed = Box::new(move |_| answered.send(sequence).expect("the test waits"));
+        setup.state.committer().submit(&setup.log, offset, Some(committed));
+        if sequence == 0 {
+            while setup.gate.entered.load(Ordering::SeqCst) == 0 {
+                std::thread::yield_now();
+            }
+        }
+    }
+    setup.gate.set(false);
+    assert_eq!(order.iter().take(4).collect::<Vec<_>>(), [0, 3, 2, 1], "the first has a sync of its own");
+}
+
 #[test]
 fn a_failed_sync_fails_everybody_who_waits_and_the_directory() {
     let setup = Setup::new(1);

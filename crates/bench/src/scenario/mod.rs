@@ -231,7 +231,7 @@ pub const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "fsync",
-        about: "flush.messages=1, acks=all, 1 KiB: 1 and 5 in flight on a connection, and 64 connections",
+        about: "flush.messages=1, acks=all, 1 KiB and 100 B, taking turns: 1 and 5 in flight on a connection, and 64 connections",
         quick: false,
         not_nisshi: Some("it has no such setting"),
         run: durability::fsync,

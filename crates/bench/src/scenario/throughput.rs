@@ -100,6 +100,7 @@ pub fn produce_and_consume(ctx: &Context<'_>) -> Result<Vec<Figure>, String> {
         )
         .aim(0.25),
     );
+    figures.push(Figure::less("of it in user mode, lz4", "s", used.user_s / done.gb()));
     figures.push(Figure::less("RSS after the load", "MB", node.rss_mb()).goal(80.0));
     figures.push(Figure::less("peak RSS, file pages included", "MB", node.peak_mb()));
     Ok(figures)

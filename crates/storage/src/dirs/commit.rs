@@ -6,7 +6,7 @@
 //! waits for any of its logs hears of it.
 
 use std::fmt;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock};
 use std::time::{Duration, Instant};
 
 use crate::error::LogError;
@@ -135,10 +135,10 @@ impl Committer {
             let round = std::mem::take(&mut queue.waiting);
             drop(queue);
             let begun = Instant::now();
-            Self::commit(round, &now_ms);
+            let arrived = self.commit(round, &now_ms);
             patience = (begun.elapsed() + ROUND_TRIP).min(MAX_GATHER);
             // Those that were served, and those that came meanwhile: all that write at this time.
-            expected = served + self.queue().appends;
+            expected = served + arrived;
         }
     }
 
@@ -157,11 +157,17 @@ impl Committer {
         queue
     }
 
-    fn commit(mut round: Vec<Waiting>, now_ms: &(impl Fn() -> i64 + Sync)) {
+    /// Returns how many appends came before the first was answered: who is answered may append again at once, and would
+    /// be counted twice.
+    fn commit(&self, mut round: Vec<Waiting>, now_ms: &(impl Fn() -> i64 + Sync)) -> usize {
+        let arrived = OnceLock::new();
         let one = |waiting: Waiting| {
             let mut failed = waiting.log.flush_up_to(waiting.offset, now_ms()).err();
-            for committed in waiting.committed {
-                // The first hears what happened, the others that the directory is offline.
+            arrived.get_or_init(|| self.queue().appends);
+            // The last first: a connection sends its answers in order, so when it wakes for the first of several they are all
+            // there and leave together.
+            for committed in waiting.committed.into_iter().rev() {
+                // One hears what happened, the others that the directory is offline.
                 let offline = || waiting.log.offline_error();
                 committed(failed.take().map_or(Ok(()), |error| {
                     failed = Some(offline());
@@ -171,7 +177,7 @@ impl Committer {
         };
         if round.len() == 1 {
             round.drain(..).for_each(one);
-            return;
+            return arrived.into_inner().unwrap_or(0);
         }
         let threads = round.len().min(MAX_PARALLEL_SYNCS);
         let jobs = Mutex::new(round);
@@ -190,6 +196,7 @@ impl Committer {
             }
             work();
         });
+        arrived.into_inner().unwrap_or(0)
     }
 
     /// Lets [`Committer::run`] return when the queue is empty. What is submitted later is made durable by its caller.

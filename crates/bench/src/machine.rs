@@ -1,6 +1,12 @@
 //! The machine under the systems: what it is, and how each turn finds it.
 
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use hdrhistogram::Histogram;
 
 /// What is touched before a turn: as much as a turn's page cache may grow by, bounded by what is free.
 const TOUCH_BYTES: u64 = 4 << 30;
@@ -38,6 +44,39 @@ pub fn touch_memory(bytes: u64) {
     let bytes = bytes.min(free_kb * 1024 / 2) as usize;
     let memory = vec![1u8; bytes];
     std::hint::black_box(&memory);
+}
+
+/// A thread that does nothing but sleep a millisecond at a time, and puts down how late it woke. What it sees, every other
+/// thread sees that waits for its turn: no latency is less than that of the machine.
+#[derive(Debug)]
+pub struct Sleeper {
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<Histogram<u64>>,
+}
+
+impl Sleeper {
+    const NAP: Duration = Duration::from_millis(1);
+
+    pub fn start() -> Result<Sleeper, String> {
+        let mut late = Histogram::new_with_bounds(1, 60_000_000, 3).map_err(|e| e.to_string())?;
+        let stop = Arc::new(AtomicBool::new(false));
+        let told = Arc::clone(&stop);
+        let thread = std::thread::spawn(move || {
+            while !told.load(Ordering::Relaxed) {
+                let began = Instant::now();
+                std::thread::sleep(Self::NAP);
+                late.saturating_record(began.elapsed().saturating_sub(Self::NAP).as_micros() as u64);
+            }
+            late
+        });
+        Ok(Sleeper { stop, thread })
+    }
+
+    /// Microseconds.
+    pub fn end(self) -> Histogram<u64> {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    }
 }
 
 /// Lets go of the cached pages of the files below `dir`, which must be on the disk for that.

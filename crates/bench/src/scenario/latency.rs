@@ -3,6 +3,7 @@
 use super::Context;
 use crate::load::admin;
 use crate::load::open_loop::end_to_end as run;
+use crate::machine::Sleeper;
 use crate::stats::Figure;
 
 const SETTINGS: &[(&str, &str)] = &[("acks", "all"), ("linger.ms", "1")];
@@ -22,7 +23,10 @@ fn at(ctx: &Context<'_>, rates: &[u64]) -> Result<Vec<Figure>, String> {
         admin::create_topics(&bootstrap, std::slice::from_ref(&topic), 1, &[])?;
         let before = node.usage();
         let lasting = ctx.lasting(30);
-        let seen = run(&bootstrap, &topic, *rate, 1024, lasting, SETTINGS)?;
+        let sleeper = Sleeper::start()?;
+        let seen = run(&bootstrap, &topic, *rate, 1024, lasting, SETTINGS);
+        let late = sleeper.end();
+        let seen = seen?;
         let used = node.usage().since(&before);
         let rate_text = format!("{} records/s", thousands(*rate));
         for (name, quantile, aim) in [
@@ -37,6 +41,11 @@ fn at(ctx: &Context<'_>, rates: &[u64]) -> Result<Vec<Figure>, String> {
                 Some(ratio) => figure.aim(ratio),
                 None => figure,
             });
+        }
+        for (name, quantile) in [("p99", 0.99), ("p99.9", 0.999)] {
+            let value = late.value_at_quantile(quantile) as f64 / 1e3;
+            let what = format!("a thread that sleeps 1 ms at a time wakes late, at {rate_text}: {name}");
+            figures.push(Figure::less(what, "ms", value));
         }
         let records = *rate as f64 * lasting.as_secs_f64();
         let figure =

@@ -127,10 +127,12 @@ pub fn sizes_and_codecs(ctx: &Context<'_>) -> Result<Vec<Figure>, String> {
         all.extend_from_slice(settings);
         ctx.say(name);
         send(&node, &topics, total / 2, size, &all)?;
+        machine::touch_memory(total * 2);
         let before = node.usage();
         let done = send(&node, &topics, total, size, &all)?;
         let used = node.usage().since(&before);
         figures.push(Figure::less(format!("CPU per GB produced: {name}"), "s", used.cpu_s() / done.gb()));
+        figures.push(Figure::less(format!("of it in user mode: {name}"), "s", used.user_s / done.gb()));
         figures.push(Figure::more(format!("produce rate: {name}"), "MB/s", done.mb_per_s()));
     }
     Ok(figures)

@@ -157,7 +157,8 @@ impl Partition {
         let partition = Arc::clone(self);
         let committed = move |result: Result<(), LogError>| {
             if result.is_ok() {
-                partition.appended(&info, before);
+                // What others had made stable since the append is none of it.
+                partition.appended(&info, partition.log.last_stable_offset());
             }
             // A connection that is closed waits for nothing.
             let _ = done.send(result);
@@ -168,15 +169,21 @@ impl Partition {
 
     /// Lets readers see what was appended.
     fn appended(&self, info: &AppendInfo, last_stable_before: i64) {
-        if info.writeback_due && self.log.dir_state().committer().is_running() {
-            self.log.dir_state().committer().submit(&self.log, info.last_offset + 1, None);
+        let committer = self.log.dir_state().committer();
+        if info.flush_due && committer.is_running() {
+            committer.submit(&self.log, info.last_offset + 1, None);
+        } else if info.writeback_due {
+            committer.submit_writeback(&self.log);
         }
         if info.duplicate || info.size == 0 {
             return;
         }
+        let high_watermark_before = self.log.high_watermark();
         self.log.maybe_increment_high_watermark(info.last_offset + 1);
+        // The first of several appends that shared a sync shows the records of all of them.
+        let shown = (self.log.high_watermark() - high_watermark_before).max(info.record_count);
         // A marker can make stable what was appended long before: then everybody looks.
-        let stable_jumped = self.log.last_stable_offset() - last_stable_before > info.record_count;
+        let stable_jumped = self.log.last_stable_offset() - last_stable_before > shown;
         self.announce(if stable_jumped { usize::MAX >> 1 } else { info.size });
     }
 

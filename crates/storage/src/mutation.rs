@@ -54,6 +54,7 @@ mutations! {
     UnevenRecoveryPoint "uneven-recovery-point" "The recovery point may be the end of a segment whose indexes are not durable.",
     CleanedBeforeSync "cleaned-before-sync" "A cleaning removes records whose successors are not durable.",
     RecoveredEpochsNotWritten "recovered-epochs-not-written" "What a recovery found of leader epochs never comes to their file.",
+    RunwayCutNotSynced "runway-cut-not-synced" "Zeros behind a closed segment's records are cut off, but not durably.",
     TruncationNotSynced "truncation-not-synced" "A truncation is not durable before new records take the place of the old.",
 }
 

@@ -202,7 +202,7 @@ fn too_many_bytes_that_are_not_durable_ask_for_a_sync_once() {
     let setup = Setup::new(i64::MAX);
     setup.state.set_max_unflushed_bytes(200);
     let asked: Vec<bool> =
-        (0..10).map(|sequence| setup.append(sequence).expect("appends").writeback_due).collect();
+        (0..10).map(|sequence| setup.append(sequence).expect("appends").flush_due).collect();
     assert_eq!(asked.iter().filter(|asked| **asked).count(), 1);
     assert!(setup.log.unflushed_bytes() > 200);
     let (done, wait) = mpsc::channel();
@@ -210,5 +210,5 @@ fn too_many_bytes_that_are_not_durable_ask_for_a_sync_once() {
     setup.state.committer().submit(&setup.log, setup.log.log_end_offset(), Some(committed));
     wait.recv().expect("is synced");
     assert_eq!((setup.log.unflushed_bytes(), setup.log.recovery_point()), (0, 10));
-    assert!((10..20).any(|sequence| setup.append(sequence).expect("appends").writeback_due), "and again");
+    assert!((10..20).any(|sequence| setup.append(sequence).expect("appends").flush_due), "and again");
 }

@@ -452,6 +452,16 @@ fn what_would_be_lost_is_said() {
         "{:?}",
         zeros.lines()
     );
+    // Where a start scans the segment, they are what a crash leaves of a log that is synced with every append.
+    let mut crashed = disk.with(&last, [disk.0[&last].to_vec(), vec![0; 300]].concat());
+    crashed.0.remove(Path::new("/d/.kafka_cleanshutdown"));
+    let told = crashed.examine().1;
+    let of_last: Vec<_> = told.all.iter().filter(|f| f.path == last).collect();
+    assert!(
+        matches!(&of_last[..], [f] if f.effect == Effect::CleanedUp && matches!(f.problem, Problem::ZerosAhead { bytes: 300 })),
+        "{:?}",
+        told.lines()
+    );
 
     // A segment that is gone.
     let mut gone = disk.clone();

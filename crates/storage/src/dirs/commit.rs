@@ -99,6 +99,12 @@ impl Committer {
         }
     }
 
+    /// Queues a call of [`Log::start_writeback`].
+    pub fn submit_writeback(&self, log: &Arc<Log>) {
+        // Everything below offset 0 is durable always.
+        self.submit(log, 0, None);
+    }
+
     /// Serves the queue until [`Committer::stop`]. To be called on a thread of its own; `now_ms` is the clock.
     ///
     /// Producers that keep several requests in flight send the next when they are answered. Without a pause a round would
@@ -162,6 +168,9 @@ impl Committer {
     fn commit(&self, mut round: Vec<Waiting>, now_ms: &(impl Fn() -> i64 + Sync)) -> usize {
         let arrived = OnceLock::new();
         let one = |waiting: Waiting| {
+            if waiting.offset == 0 {
+                waiting.log.start_writeback();
+            }
             let mut failed = waiting.log.flush_up_to(waiting.offset, now_ms()).err();
             arrived.get_or_init(|| self.queue().appends);
             // The last first: a connection sends its answers in order, so when it wakes for the first of several they are all

@@ -77,7 +77,7 @@ impl DirState {
         &self.committer
     }
 
-    /// Bytes of one log that may be written and not durable before [`crate::log::AppendInfo::writeback_due`] asks for
+    /// Bytes of one log that may be written and not durable before [`crate::log::AppendInfo::flush_due`] asks for
     /// a sync; no limit at first.
     pub fn max_unflushed_bytes(&self) -> u64 {
         self.max_unflushed_bytes.load(Ordering::Relaxed)

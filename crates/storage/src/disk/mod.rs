@@ -206,6 +206,12 @@ pub trait DiskFile: Send + Sync + Debug {
         }
     }
 
+    /// Has the device begin to write a range, so that a sync that follows finds less to do; waits for nothing, and makes
+    /// nothing durable. A disk that cannot does nothing.
+    fn start_writeback(&self, position: u64, len: u64) {
+        let _ = (position, len);
+    }
+
     /// Makes the content durable, and what is needed to find it.
     ///
     /// # Errors

@@ -197,6 +197,11 @@ impl DiskFile for OsFile {
         self.0.write_all_at(rest_of_second, position + (first.len() + after_first) as u64)
     }
 
+    #[cfg(target_os = "linux")]
+    fn start_writeback(&self, position: u64, len: u64) {
+        linux::start_writeback(&self.0, position, len);
+    }
+
     fn sync_data(&self) -> io::Result<()> {
         self.0.sync_data()
     }

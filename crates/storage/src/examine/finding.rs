@@ -84,6 +84,8 @@ pub enum Problem {
     BadBatch { error: RecordsError },
     /// The rest of the file is zero.
     Zeros { bytes: u64 },
+    /// Zeros behind the last record, as a crash leaves them where every append is synced.
+    ZerosAhead { bytes: u64 },
     /// The file ends within a batch.
     Incomplete { bytes: u64 },
     /// A batch whose offsets do not follow those before it.
@@ -267,6 +269,10 @@ impl fmt::Display for Problem {
             Problem::UnknownTopic => f.write_str("is of a topic that the cluster's metadata does not have"),
             Problem::NoSegments => f.write_str("has no segment"),
             Problem::BadBatch { error } => write!(f, "does not hold the batch that was written: {error}"),
+            Problem::ZerosAhead { bytes } => write!(
+                f,
+                "ends with {bytes} bytes of zeros, written ahead as in a log that is synced with every append (or, in another, all that a power cut left of the last records)"
+            ),
             Problem::Zeros { bytes } => write!(f, "holds nothing but zeros from here on ({bytes} bytes)"),
             Problem::Incomplete { bytes } => {
                 write!(f, "ends within a batch, of which {bytes} bytes are there")

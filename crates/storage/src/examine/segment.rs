@@ -12,6 +12,7 @@ use super::index::{Abort, Indexes, transactions};
 use crate::checkpoint::{EpochEntry, LEADER_EPOCH_CHECKPOINT};
 use crate::disk::{DiskFile, OpenMode, read_full};
 use crate::segment::names;
+use crate::segment::runway::MOST as MAX_RUNWAY;
 use crate::segment::scan::{BATCH_CHUNK, Scan, ScanError};
 
 /// Places that are tried behind damage, to find where the log goes on.
@@ -168,6 +169,12 @@ impl<'l> LogState<'l> {
         problem: Problem,
         size: Option<u64>,
     ) -> u64 {
+        let left = walk.size - position;
+        if walk.place.is_last && walk.place.scanned && left <= MAX_RUNWAY && walk.is_zero_from(position) {
+            let finding = Finding::note(walk.path, Problem::ZerosAhead { bytes: left }, Effect::CleanedUp);
+            examiner.found(finding.at(position));
+            return walk.size;
+        }
         walk.damaged = true;
         let incomplete = matches!(problem, Problem::Incomplete { .. });
         let problem = if walk.is_zero_from(position) {

@@ -17,6 +17,9 @@ use crate::validation::{
     Analysis, ValidBatch, ValidationContext, analyze, assigns_offsets, patched, validate_records,
 };
 
+/// After so many bytes the device is told to begin writing them.
+const WRITEBACK_BYTES: u64 = 1 << 20;
+
 /// What an append is told besides its batches.
 #[derive(Debug, Clone, Copy)]
 pub struct AppendOptions {
@@ -76,6 +79,8 @@ pub struct AppendInfo {
     /// by a reader. Only where [`AppendOptions::defer_commit`] was set.
     pub commit_due: bool,
     /// Whether more bytes than the limit are not durable, so that the log should be submitted without anybody waiting.
+    pub flush_due: bool,
+    /// Whether [`Log::start_writeback`] should be called, by [`crate::dirs::Committer::submit_writeback`].
     pub writeback_due: bool,
 }
 
@@ -199,6 +204,7 @@ impl Log {
             record_count: 0,
             rolled: false,
             commit_due: false,
+            flush_due: false,
             writeback_due: false,
         }
     }
@@ -296,6 +302,7 @@ impl Log {
             record_count: analysis.last_offset - first_or_last + 1,
             rolled,
             commit_due: false,
+            flush_due: false,
             writeback_due: false,
         };
 
@@ -347,7 +354,10 @@ impl Log {
             info.commit_due = self.commit(options)?;
         } else if appended - self.flushed_bytes.load(Ordering::Relaxed) > self.dir_state.max_unflushed_bytes()
         {
-            info.writeback_due = !self.writeback_asked.swap(true, Ordering::Relaxed);
+            info.flush_due = !self.flush_asked.swap(true, Ordering::Relaxed);
+        } else if appended - self.writeback_bytes.load(Ordering::Relaxed) >= WRITEBACK_BYTES {
+            self.writeback_bytes.store(appended, Ordering::Relaxed);
+            info.writeback_due = true;
         }
         Ok(info)
     }

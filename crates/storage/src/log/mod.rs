@@ -101,8 +101,10 @@ pub struct Log {
     /// Bytes that were ever appended, and how many of them are durable; only the difference has a meaning.
     appended_bytes: AtomicU64,
     flushed_bytes: AtomicU64,
+    /// [`Log::appended_bytes`] when the device was last told to begin writing.
+    writeback_bytes: AtomicU64,
     /// Somebody was asked to make the log durable because too many bytes are not.
-    writeback_asked: AtomicBool,
+    flush_asked: AtomicBool,
     /// Bytes of all segments but the active one.
     closed_size: AtomicU64,
     /// One flush at a time.

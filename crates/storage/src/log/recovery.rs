@@ -19,6 +19,7 @@ use crate::mutation::{self, Mutation};
 use crate::producer_state::{AppendOrigin, Producers, TRANSACTION_VERSION_UNKNOWN};
 use crate::segment::Segment;
 use crate::segment::names::{self, CLEANED_SUFFIX, DELETED_SUFFIX, LOG_SUFFIX, SWAP_SUFFIX};
+use crate::segment::runway::Runway;
 use crate::segment::scan::{BATCH_CHUNK, Scan, ScanError};
 
 /// Removal mark of a metadata snapshot, which is not ours to clean.
@@ -347,6 +348,12 @@ impl Loader<'_> {
                     Ok(Some(found)) => found,
                     Ok(None) => return Ok(()),
                     Err(ScanError::Io(error)) => return Err(error.into()),
+                    Err(ScanError::Corrupt { .. })
+                        if self.config.flush_messages == 1
+                            && Runway::is_left_between(&**segment.file(), valid, size)? =>
+                    {
+                        return Ok(());
+                    }
                     Err(ScanError::Corrupt { error, .. }) => {
                         tracing::warn!(partition = %self.partition, position = valid, %error, "found invalid messages");
                         return Ok(());

@@ -171,9 +171,15 @@ impl Log {
             let left = self.active_segment().size();
             self.flushed_bytes.fetch_max(appended.saturating_sub(left), Ordering::Relaxed);
         }
-        self.writeback_asked.store(false, Ordering::Relaxed);
+        self.flush_asked.store(false, Ordering::Relaxed);
         self.last_flush_ms.store(now_ms, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// Has the device begin to write what was appended to the active segment. A sync that has hundreds of megabytes to
+    /// write keeps the device's queue full, and appends wait for pages that it has locked: tens of milliseconds.
+    pub fn start_writeback(&self) {
+        self.active_segment().start_writeback();
     }
 
     /// Once for each log that is new: its directory, and the id of its topic.

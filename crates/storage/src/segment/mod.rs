@@ -4,6 +4,7 @@
 
 pub(crate) mod names;
 mod recent;
+pub(crate) mod runway;
 pub(crate) mod scan;
 
 use std::io;
@@ -23,7 +24,11 @@ use crate::mutation::{self, Mutation};
 use crate::reading::{CachedReads, Origin};
 use names::{CLEANED_SUFFIX, INDEX_SUFFIX, LOG_SUFFIX, TIME_INDEX_SUFFIX, TXN_INDEX_SUFFIX};
 use recent::RecentBatches;
+use runway::Runway;
 use scan::{HEADER_CHUNK, Scan, ScanError};
+
+/// The device is told to write whole units of so many bytes: as large as the largest page of a page cache.
+const WRITEBACK_UNIT: u64 = 512 << 10;
 
 /// A segment. Appends come from one writer at a time; everything else is for any thread.
 #[derive(Debug)]
@@ -35,7 +40,7 @@ pub struct Segment {
     /// What its files have behind their usual names: nothing, or the mark of a segment that is being written.
     mark: &'static str,
     log: Arc<dyn DiskFile>,
-    /// Bytes that are written and indexed; the file may be longer when it is preallocated.
+    /// Bytes that are written and indexed; the file is longer when it is preallocated or has zeros written ahead.
     size: AtomicU64,
     pub(crate) offset_index: OffsetIndex,
     pub(crate) time_index: TimeIndex,
@@ -47,6 +52,9 @@ pub struct Segment {
     /// As above, for the indexes.
     indexes_dirty: AtomicBool,
     preallocated: AtomicBool,
+    /// The device was told to write what lies before.
+    writeback_to: AtomicU64,
+    runway: Runway,
 }
 
 #[derive(Debug)]
@@ -179,6 +187,8 @@ impl Segment {
             dirty: AtomicBool::new(false),
             indexes_dirty: AtomicBool::new(false),
             preallocated: AtomicBool::new(preallocate),
+            writeback_to: AtomicU64::new(size / WRITEBACK_UNIT * WRITEBACK_UNIT),
+            runway: Runway::default(),
         })
     }
 
@@ -269,13 +279,15 @@ impl Segment {
     /// what was written of the batches is cut off again.
     pub(crate) fn append(&self, records: Incoming<'_>, config: &LogConfig) -> io::Result<()> {
         let start = self.size();
-        if let Err(error) = self.log.pwrite_all_of_two(records.parts(), start) {
+        let written = self.make_way(start + records.len() as u64, config);
+        if let Err(error) = written.and_then(|()| self.log.pwrite_all_of_two(records.parts(), start)) {
             if mutation::on(Mutation::AppendAfterFailedWrite) {
                 self.size.store(self.log.len()?, Ordering::Release);
                 return Err(error);
             }
             // A torn batch must not stay: what comes next would be written behind it.
             if !self.preallocated.load(Ordering::Relaxed) {
+                self.runway.take_behind(start);
                 self.log.truncate(start)?;
                 self.log.sync_all()?;
             }
@@ -314,6 +326,15 @@ impl Segment {
             position += batch.size() as u64;
         }
         Ok(())
+    }
+
+    /// Makes the file ready for an append that is going to end at `end`, where every append is synced.
+    fn make_way(&self, end: u64, config: &LogConfig) -> io::Result<()> {
+        let is_copy = !self.mark.is_empty();
+        if config.flush_messages != 1 || is_copy || self.preallocated.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        self.runway.extend(&*self.log, end, u64::from(config.segment_bytes))
     }
 
     fn unless_shortage(result: io::Result<()>) -> io::Result<()> {
@@ -479,8 +500,13 @@ impl Segment {
         self.txn_index.write_out()?;
         self.offset_index.close()?;
         self.time_index.close()?;
-        if self.preallocated.swap(false, Ordering::Relaxed) {
+        let has_runway = self.runway.take_behind(self.size());
+        if self.preallocated.swap(false, Ordering::Relaxed) || has_runway {
             self.log.truncate(self.size())?;
+            // No recovery looks at a closed segment that is durable: it must not get its zeros back.
+            if !mutation::on(Mutation::RunwayCutNotSynced) {
+                self.dirty.store(true, Ordering::Release);
+            }
         }
         self.txn_index.deactivate();
         self.state().max_timestamp = Some(largest);
@@ -501,7 +527,9 @@ impl Segment {
             Some(at) => {
                 let removed = self.size() - at.position;
                 self.recent.clear();
+                self.runway.take_behind(at.position);
                 self.log.truncate(at.position)?;
+                self.writeback_to.fetch_min(at.position / WRITEBACK_UNIT * WRITEBACK_UNIT, Ordering::Relaxed);
                 self.id.store(next_id(), Ordering::Release);
                 self.size.store(at.position, Ordering::Release);
                 // If the cut were lost and later records were not, what was cut off would follow them.
@@ -565,6 +593,16 @@ impl Segment {
             })?;
         }
         Ok(())
+    }
+
+    /// Has the device begin to write what was appended, but for the end of it, which appends go on in: who writes to a page
+    /// that is being written waits.
+    pub(crate) fn start_writeback(&self) {
+        let end = self.size().saturating_sub(WRITEBACK_UNIT) / WRITEBACK_UNIT * WRITEBACK_UNIT;
+        let start = self.writeback_to.fetch_max(end, Ordering::Relaxed);
+        if start < end {
+            self.log.start_writeback(start, end - start);
+        }
     }
 
     fn flush_if(dirty: &AtomicBool, sync: impl Fn() -> io::Result<()>) -> io::Result<()> {

@@ -42,6 +42,10 @@ pub trait Hooks: Debug + Send + Sync + 'static {
     fn pwrite_all(&self, file: &dyn DiskFile, bytes: &[u8], position: u64) -> io::Result<()> {
         file.pwrite_all(bytes, position)
     }
+
+    fn start_writeback(&self, file: &dyn DiskFile, position: u64, len: u64) {
+        file.start_writeback(position, len);
+    }
 }
 
 #[derive(Debug)]
@@ -104,6 +108,9 @@ impl<H: Hooks> DiskFile for HookedFile<H> {
     }
     fn pwrite_all(&self, bytes: &[u8], position: u64) -> io::Result<()> {
         self.hooks.pwrite_all(&*self.inner, bytes, position)
+    }
+    fn start_writeback(&self, position: u64, len: u64) {
+        self.hooks.start_writeback(&*self.inner, position, len);
     }
     fn sync_data(&self) -> io::Result<()> {
         self.hooks.syncing(&self.path)?;

@@ -56,6 +56,15 @@ pub(super) fn pread_with(
     }
 }
 
+/// Has dirty pages of a range written. What fails is told by the next sync.
+pub(super) fn start_writeback(file: &File, position: u64, len: u64) {
+    let (Ok(position), Ok(len)) = (libc::off64_t::try_from(position), libc::off64_t::try_from(len)) else {
+        return;
+    };
+    // SAFETY: the descriptor is open for the whole call, which takes no pointers.
+    unsafe { libc::sync_file_range(file.as_raw_fd(), position, len, libc::SYNC_FILE_RANGE_WRITE) };
+}
+
 /// Whether every page of a range is in the page cache.
 pub(super) fn is_cached(file: &File, position: u64, len: u64) -> io::Result<bool> {
     if len == 0 {

@@ -174,7 +174,7 @@ impl Log {
                 // A segment may end before the next begins: compaction took its last batches, perhaps long ago, or a
                 // power cut took the end of a closed segment that was not durable. Nothing in the files tells the two
                 // apart, and what is behind the gap is good: it stays, as in Kafka (docs/decisions/0007).
-                if cut == 0
+                if cut.bytes == 0
                     && !config.cleanup_policy.compact
                     && let Some(next) = segments.get(index + 1)
                     && let end = segments[index].read_next_offset()?
@@ -187,14 +187,13 @@ impl Log {
                         "no records between two segments: they were compacted away, or lost before they were durable"
                     );
                 }
-                if cut > 0 && !mutation::on(Mutation::LaterSegmentsKept) {
-                    let rest = &segments[index..];
-                    tracing::warn!(
-                        %partition,
-                        segment = rest[0].base_offset(),
-                        bytes = cut,
-                        "corruption found, the log ends here"
-                    );
+                if cut.bytes > 0 && !mutation::on(Mutation::LaterSegmentsKept) {
+                    let segment = segments[index].base_offset();
+                    if cut.was_runway && index + 1 == segments.len() {
+                        tracing::info!(%partition, segment, bytes = cut.bytes, "zeros written ahead are cut off");
+                    } else {
+                        tracing::warn!(%partition, segment, bytes = cut.bytes, "corruption found, the log ends here");
+                    }
                     let removed = segments.split_off(index + 1);
                     Self::remove_now(&**disk, &removed)?;
                     // They must not come back between the records that take their place.

@@ -142,6 +142,14 @@ pub(super) fn rebuild_producers(
     Ok(())
 }
 
+/// What a recovery cut off a segment.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Cut {
+    pub(super) bytes: u64,
+    /// They were zeros that were written ahead.
+    pub(super) was_runway: bool,
+}
+
 /// What is the same for every segment of a log that is being opened.
 pub(super) struct Loader<'l> {
     pub(super) disk: &'l Arc<dyn Disk>,
@@ -304,13 +312,13 @@ impl Loader<'_> {
         Ok(())
     }
 
-    /// Scans a segment, cuts it at its first bad batch and builds its indexes anew. Returns the bytes that were cut.
+    /// Scans a segment, cuts it at its first bad batch and builds its indexes anew.
     pub(super) fn recover_segment(
         &self,
         segment: &Arc<Segment>,
         before: &[Arc<Segment>],
         epochs: &mut LeaderEpochCache,
-    ) -> Result<u64, RecoveryError> {
+    ) -> Result<Cut, RecoveryError> {
         self.scan_segment(segment, &segment.offset_index, before, epochs)
     }
 
@@ -320,7 +328,7 @@ impl Loader<'_> {
         offset_index: &OffsetIndex,
         before: &[Arc<Segment>],
         epochs: &mut LeaderEpochCache,
-    ) -> Result<u64, RecoveryError> {
+    ) -> Result<Cut, RecoveryError> {
         let mut producers = Producers::open(Arc::clone(self.disk), self.dir, self.expiration_ms)?;
         rebuild_producers(
             &mut producers,
@@ -338,6 +346,7 @@ impl Loader<'_> {
         segment.txn_index.reset()?;
         let size = segment.size();
         let mut valid = 0u64;
+        let mut was_runway = false;
         let mut last_entry = 0u64;
         let mut last_offset = segment.base_offset() - 1;
         let mut largest = TimestampOffset { timestamp: NO_TIMESTAMP, offset: segment.base_offset() };
@@ -352,6 +361,7 @@ impl Loader<'_> {
                         if self.config.flush_messages == 1
                             && Runway::is_left_between(&**segment.file(), valid, size)? =>
                     {
+                        was_runway = true;
                         return Ok(());
                     }
                     Err(ScanError::Corrupt { error, .. }) => {
@@ -420,6 +430,6 @@ impl Loader<'_> {
         // A start with thousands of partitions would wait for as many syncs; until the recovery point moves, the next one
         // would find the same.
         producers.take_snapshot(false)?;
-        Ok(size - valid)
+        Ok(Cut { bytes: size - valid, was_runway })
     }
 }

@@ -206,8 +206,8 @@ pub trait DiskFile: Send + Sync + Debug {
         }
     }
 
-    /// Has the device begin to write a range, so that a sync that follows finds less to do; waits for nothing, and makes
-    /// nothing durable. A disk that cannot does nothing.
+    /// Has the device begin to write a range, so that a sync that follows finds less to do; makes nothing durable, and
+    /// waits only where the queue of the device is full. A disk that cannot does nothing.
     fn start_writeback(&self, position: u64, len: u64) {
         let _ = (position, len);
     }

@@ -27,7 +27,8 @@ use recent::RecentBatches;
 use runway::Runway;
 use scan::{HEADER_CHUNK, Scan, ScanError};
 
-/// The device is told to write whole units of so many bytes: as large as the largest page of a page cache.
+/// The device is told to write whole units of so many bytes, and not the one before the end: the large pages of a page cache
+/// that appends still go to stay out of it.
 const WRITEBACK_UNIT: u64 = 512 << 10;
 
 /// A segment. Appends come from one writer at a time; everything else is for any thread.

@@ -21,6 +21,17 @@ const NO_LIMIT_BELOW: usize = 1;
 /// Says that an append is durable, or why it never will be.
 pub type Commit = oneshot::Receiver<Result<(), LogError>>;
 
+/// Waits until an append is durable.
+///
+/// # Errors
+/// KAFKA_STORAGE_ERROR: the log directory is offline.
+pub async fn committed(commit: Commit) -> Result<(), ErrorCode> {
+    match commit.await {
+        Ok(Ok(())) => Ok(()),
+        _ => Err(ErrorCode::KafkaStorageError),
+    }
+}
+
 /// A partition of a topic on this broker.
 pub struct Partition {
     pub topic: Str,
@@ -135,7 +146,7 @@ impl Partition {
         }
     }
 
-    /// Appends batches of a producer as the leader. Where the topic asks for durable acknowledgements the records are
+    /// Appends batches as the leader. Where the topic asks for durable acknowledgements the records are
     /// neither to be acknowledged nor visible before the returned receiver says that they are durable: they share a sync
     /// with everything else that waits in the log directory.
     pub fn append_committed(
@@ -187,47 +198,36 @@ impl Partition {
         self.announce(if stable_jumped { usize::MAX >> 1 } else { info.size });
     }
 
-    /// Appends batches as the leader; they are committed and visible when this returns.
-    pub fn append(&self, records: &[u8], options: &AppendOptions) -> Result<AppendInfo, LogError> {
-        if self.is_gone() {
-            return Err(LogError::Closed { partition: self.log.partition().clone() });
-        }
-        let before = self.log.last_stable_offset();
-        let info = self.log.append_as_leader(records, options)?;
-        self.appended(&info, before);
-        Ok(info)
-    }
-
-    /// Appends a batch that a coordinator built.
+    /// Appends a batch that a coordinator built; see [`Partition::append_committed`].
     pub fn append_coordinator(
-        &self,
+        self: &Arc<Self>,
         batch: bytes::Bytes,
         now_ms: i64,
         verification_guard: VerificationGuard,
-    ) -> Result<(), LogError> {
+    ) -> Result<Option<Commit>, LogError> {
         let options = AppendOptions {
             verification_guard,
             ..AppendOptions::new(AppendOrigin::Coordinator, self.leader_epoch(), now_ms)
         };
-        self.append(&batch, &options).map(|_| ())
+        self.append_committed(&batch, &options).map(|(_, commit)| commit)
     }
 
-    /// Appends the end of a transaction.
+    /// Appends the end of a transaction; see [`Partition::append_committed`].
     pub fn append_marker(
-        &self,
+        self: &Arc<Self>,
         now_ms: i64,
         producer_id: i64,
         producer_epoch: i16,
         marker: EndTxnMarker,
         transaction_version: i16,
-    ) -> Result<AppendInfo, LogError> {
+    ) -> Result<Option<Commit>, LogError> {
         let epoch = self.leader_epoch();
         let batch = marker.batch(0, now_ms, epoch, producer_id, producer_epoch);
         let options = AppendOptions {
             transaction_version,
             ..AppendOptions::new(AppendOrigin::Coordinator, epoch, now_ms)
         };
-        self.append(&batch, &options)
+        self.append_committed(&batch, &options).map(|(_, commit)| commit)
     }
 
     pub fn read(

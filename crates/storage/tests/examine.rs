@@ -458,7 +458,7 @@ fn what_would_be_lost_is_said() {
     let told = crashed.examine().1;
     let of_last: Vec<_> = told.all.iter().filter(|f| f.path == last).collect();
     assert!(
-        matches!(&of_last[..], [f] if f.effect == Effect::CleanedUp && matches!(f.problem, Problem::ZerosAhead { bytes: 300 })),
+        matches!(&of_last[..], [f] if f.effect == Effect::CutOff && matches!(f.problem, Problem::ZerosAhead { bytes: 300 })),
         "{:?}",
         told.lines()
     );

@@ -22,7 +22,7 @@ use super::config::group_config;
 use super::load;
 use super::topics_view::ImageTopics;
 use crate::metrics::Metrics;
-use crate::partition::{Partition, compression_of};
+use crate::partition::{Commit, Partition, committed, compression_of};
 use crate::state::{Broker, random_uuid, wall_clock_ms};
 use crate::topics::CONSUMER_OFFSETS;
 
@@ -315,6 +315,8 @@ async fn run(
             next_token: 0,
             batch: PendingBatch::default(),
             held: Vec::new(),
+            ended: Vec::new(),
+            commits: Vec::new(),
             guard: VerificationGuard::SENTINEL,
             metrics: Arc::clone(&b.metrics),
         };
@@ -361,6 +363,10 @@ struct Owner<'a> {
     batch: PendingBatch,
     /// Responses that go out when the pending batch is committed.
     held: Vec<(ReplyToken, GroupResponse)>,
+    /// Ends of transactions that are told when their markers are committed.
+    ended: Vec<oneshot::Sender<ErrorCode>>,
+    /// Of what was appended to a log whose appends are to be durable.
+    commits: Vec<Commit>,
     /// Of the request that is being decided.
     guard: VerificationGuard,
     metrics: Arc<Metrics>,
@@ -378,9 +384,15 @@ impl Owner<'_> {
                 () = tokio::time::sleep(wait) => {}
             }
             let Some(broker) = broker.upgrade() else { return Ended::Resigned };
-            let result = self.step(&broker, &mut messages);
-            if let Err(code) = result {
-                return Ended::Failed(code);
+            let mut result = self.step(&broker, &mut messages);
+            drop(broker);
+            for commit in self.commits.drain(..) {
+                let durable = committed(commit).await;
+                result = result.and(durable.map_err(append_error_to_coordinator_error));
+            }
+            match result {
+                Ok(()) => self.release(),
+                Err(code) => return Ended::Failed(code),
             }
         }
     }
@@ -411,14 +423,16 @@ impl Owner<'_> {
                         marker,
                         transaction_version,
                     );
-                    let code = match result {
-                        Ok(_) => {
+                    match result {
+                        Ok(commit) => {
+                            self.commits.extend(commit);
                             self.shard.replay_end_txn_marker(producer_id, marker.commit);
-                            ErrorCode::None
+                            self.ended.push(reply);
                         }
-                        Err(error) => error.error_code(),
-                    };
-                    let _ = reply.send(code);
+                        Err(error) => {
+                            let _ = reply.send(error.error_code());
+                        }
+                    }
                 }
                 Message::Topics(changes) => {
                     let outcome = self.shard.on_metadata_update(&changes, &view);
@@ -477,9 +491,10 @@ impl Owner<'_> {
         let batch =
             batch.build(now_ms, compression, Some(producer)).map_err(|_| ErrorCode::UnknownServerError)?;
         match self.partition.append_coordinator(batch, now_ms, self.guard) {
-            Ok(()) => {
+            Ok(commit) => {
+                self.commits.extend(commit);
                 self.shard.apply(&outcome);
-                self.held = outcome.replies;
+                self.held.extend(outcome.replies);
                 self.release();
                 Ok(())
             }
@@ -499,6 +514,7 @@ impl Owner<'_> {
         }
     }
 
+    /// Appends what is pending, and answers.
     fn flush(&mut self) -> Result<(), ErrorCode> {
         if self.batch.is_empty() {
             self.release();
@@ -509,7 +525,8 @@ impl Owner<'_> {
         let compression = compression_of(self.partition);
         let batch = self.batch.build(now_ms, compression, None).map_err(|_| ErrorCode::UnknownServerError)?;
         match self.partition.append_coordinator(batch, now_ms, guard) {
-            Ok(()) => {
+            Ok(commit) => {
+                self.commits.extend(commit);
                 self.release();
                 Ok(())
             }
@@ -520,7 +537,14 @@ impl Owner<'_> {
         }
     }
 
+    /// Answers what was decided and is in the log; where the log is to be durable that waits for all of [`Self::commits`].
     fn release(&mut self) {
+        if !self.commits.is_empty() {
+            return;
+        }
+        for ended in self.ended.drain(..) {
+            let _ = ended.send(ErrorCode::None);
+        }
         for (token, response) in self.held.drain(..) {
             if let Some(reply) = self.tokens.remove(&token) {
                 let _ = reply.send(response);

@@ -20,7 +20,7 @@ use super::batch::PendingBatch;
 use super::load;
 use super::markers;
 use super::producer_ids::{ProducerIds, Source};
-use crate::partition::{Partition, compression_of};
+use crate::partition::{Commit, Partition, committed, compression_of};
 use crate::state::{Broker, wall_clock_ms};
 use crate::topics::TRANSACTION_STATE;
 
@@ -220,12 +220,15 @@ async fn run(
             batch: PendingBatch::default(),
             held: Vec::new(),
             markers: Vec::new(),
+            commits: Vec::new(),
             own: own.clone(),
         };
         let outcome = owner.shard.on_loaded(wall_clock_ms());
         loaded.store(true, Ordering::Release);
-        let ended = match owner.accept(outcome).and_then(|()| owner.flush(&b)) {
+        let decided = owner.accept(outcome).and_then(|()| owner.flush());
+        let ended = match owner.settle(decided).await {
             Ok(()) => {
+                owner.release(&b);
                 drop(b);
                 owner.serve(&broker, &mut mailbox).await
             }
@@ -251,6 +254,8 @@ struct Owner<'a> {
     batch: PendingBatch,
     held: Vec<(ReplyToken, TxnResponse)>,
     markers: Vec<SendMarkers>,
+    /// Of what was appended to a log whose appends are to be durable.
+    commits: Vec<Commit>,
     own: mpsc::WeakSender<Message>,
 }
 
@@ -265,11 +270,25 @@ impl Owner<'_> {
                 n = mailbox.recv_many(&mut messages, DRAIN) => if n == 0 { return Ended::Resigned },
                 () = tokio::time::sleep(wait) => {}
             }
-            let Some(broker) = broker.upgrade() else { return Ended::Resigned };
-            if let Err(code) = self.step(&broker, &mut messages) {
+            let Some(b) = broker.upgrade() else { return Ended::Resigned };
+            let decided = self.step(&b, &mut messages);
+            drop(b);
+            if let Err(code) = self.settle(decided).await {
                 return Ended::Failed(code);
             }
+            let Some(b) = broker.upgrade() else { return Ended::Resigned };
+            self.release(&b);
         }
+    }
+
+    /// Waits until what was appended is durable where that is asked for.
+    async fn settle(&mut self, decided: Result<(), ErrorCode>) -> Result<(), ErrorCode> {
+        let mut result = decided;
+        for commit in self.commits.drain(..) {
+            let durable = committed(commit).await;
+            result = result.and(durable.map_err(append_error_to_coordinator_error));
+        }
+        result
     }
 
     fn step(&mut self, broker: &Arc<Broker>, messages: &mut Vec<Message>) -> Result<(), ErrorCode> {
@@ -294,7 +313,7 @@ impl Owner<'_> {
             let outcome = self.shard.on_time(&mut env);
             self.accept(outcome)?;
         }
-        self.flush(broker)
+        self.flush()
     }
 
     /// Applies a decision and adds its records to the pending batch.
@@ -324,11 +343,13 @@ impl Owner<'_> {
         Ok(())
     }
 
-    /// Appends what is pending, then lets responses and markers go.
-    fn flush(&mut self, broker: &Arc<Broker>) -> Result<(), ErrorCode> {
-        if !self.batch.is_empty() {
-            self.append()?;
-        }
+    /// Appends what is pending.
+    fn flush(&mut self) -> Result<(), ErrorCode> {
+        if self.batch.is_empty() { Ok(()) } else { self.append() }
+    }
+
+    /// Lets responses and markers go, whose records are in the log.
+    fn release(&mut self, broker: &Arc<Broker>) {
         for (token, response) in self.held.drain(..) {
             if let Some(reply) = self.tokens.remove(&token) {
                 let _ = reply.send(response);
@@ -344,7 +365,6 @@ impl Owner<'_> {
                 }
             });
         }
-        Ok(())
     }
 
     fn append(&mut self) -> Result<(), ErrorCode> {
@@ -353,9 +373,12 @@ impl Owner<'_> {
             .batch
             .build(now_ms, compression_of(self.partition), None)
             .map_err(|_| ErrorCode::UnknownServerError)?;
-        self.partition.append_coordinator(batch, now_ms, VerificationGuard::SENTINEL).map_err(|error| {
+        let appended = self.partition.append_coordinator(batch, now_ms, VerificationGuard::SENTINEL);
+        let commit = appended.map_err(|error| {
             tracing::error!(partition = %self.partition, %error, "cannot append transaction records");
             append_error_to_coordinator_error(error.error_code())
-        })
+        })?;
+        self.commits.extend(commit);
+        Ok(())
     }
 }

@@ -23,7 +23,7 @@ use ottla_storage::producer_state::{AppendOrigin, VerificationGuard};
 use ottla_storage::validation::validate_produce_request;
 
 use crate::coordinators::Verification;
-use crate::partition::{Commit, Partition};
+use crate::partition::{Commit, Partition, committed};
 use crate::request::{RequestContext, count_done, count_error, decode, malformed, reply};
 use crate::state::{Broker, wall_clock_ms};
 use crate::topics::{address, is_internal};
@@ -76,10 +76,7 @@ async fn wait_for_commits(
     response: &mut ProduceResponse,
 ) {
     for PendingCommit { topic, partition, commit } in commits {
-        if matches!(commit.await, Ok(Ok(()))) {
-            continue;
-        }
-        let code = ErrorCode::KafkaStorageError;
+        let Err(code) = committed(commit).await else { continue };
         b.metrics.all_topics.failed_produce_requests.inc();
         count_error(&b.metrics, ctx, code);
         if let Some(topic) = response.responses.get_mut(topic)

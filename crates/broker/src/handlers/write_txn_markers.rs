@@ -13,6 +13,7 @@ use ottla_protocol::messages::{WriteTxnMarkersRequest, WriteTxnMarkersResponse};
 use ottla_protocol::records::control::EndTxnMarker;
 use ottla_protocol::types::Str;
 
+use crate::partition::committed;
 use crate::request::{Answer, RequestContext};
 use crate::state::{Broker, wall_clock_ms};
 use crate::topics::CONSUMER_OFFSETS;
@@ -88,23 +89,21 @@ pub fn write_marker(
     if topic == CONSUMER_OFFSETS {
         return Box::pin(b.groups.end_txn(index, producer_id, producer_epoch, marker, transaction_version));
     }
-    let code = match b.partitions.leader(&b.image.load(), topic, index) {
-        Err(code) => code,
-        Ok(partition) => {
-            match partition.append_marker(
-                wall_clock_ms(),
-                producer_id,
-                producer_epoch,
-                marker,
-                transaction_version,
-            ) {
-                Ok(_) => ErrorCode::None,
-                Err(error) => {
-                    tracing::warn!(%partition, producer_id, %error, "cannot write the end of a transaction");
-                    error.error_code()
-                }
-            }
-        }
-    };
-    Box::pin(std::future::ready(code))
+    let appended = b.partitions.leader(&b.image.load(), topic, index).and_then(|partition| {
+        let now_ms = wall_clock_ms();
+        partition.append_marker(now_ms, producer_id, producer_epoch, marker, transaction_version).map_err(
+            |error| {
+                tracing::warn!(%partition, producer_id, %error, "cannot write the end of a transaction");
+                error.error_code()
+            },
+        )
+    });
+    Box::pin(async move {
+        let durable = match appended {
+            Ok(Some(commit)) => committed(commit).await,
+            Ok(None) => Ok(()),
+            Err(code) => Err(code),
+        };
+        durable.err().unwrap_or(ErrorCode::None)
+    })
 }

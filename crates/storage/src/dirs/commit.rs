@@ -33,6 +33,13 @@ struct Waiting {
     committed: Vec<Committed>,
 }
 
+impl Waiting {
+    /// Everything below offset 0 is durable always: so is asked for a call of [`Log::start_writeback`] alone.
+    fn is_writeback(&self) -> bool {
+        self.offset == 0
+    }
+}
+
 #[derive(Default)]
 struct Queue {
     waiting: Vec<Waiting>,
@@ -42,6 +49,42 @@ struct Queue {
     wanted: usize,
     running: bool,
     stopped: bool,
+}
+
+/// How many appends a round waits for, and how long.
+///
+/// Producers that keep several requests in flight send the next when they are answered. Without a pause a round would
+/// serve those that came during the sync before, and the others would come during this one: each sync would be shared by
+/// half of them. So a round waits a moment for as many as there were; it begins at once when that has not worked lately,
+/// and always for a lone producer.
+#[derive(Debug, Default)]
+struct Pace {
+    expected: usize,
+    patience: Duration,
+    misses: u32,
+    rounds: u64,
+}
+
+impl Pace {
+    /// The appends that the next round waits for, and the longest that it waits; None when it begins at once.
+    fn next_round(&mut self) -> Option<(usize, Duration)> {
+        self.rounds += 1;
+        let worth_it = self.misses < MAX_MISSES || self.rounds.is_multiple_of(RETRY_ROUNDS);
+        (self.expected > 1 && worth_it).then_some((self.expected, self.patience))
+    }
+
+    /// `served` appends shared the round's syncs, which took so long; `arrived` came meanwhile.
+    fn round_done(&mut self, gathered: bool, served: usize, arrived: usize, took: Duration) {
+        if gathered {
+            self.misses = if served < self.expected { (self.misses + 1).min(MAX_MISSES) } else { 0 };
+        }
+        // A round for logs that nobody waits for says nothing about those who do.
+        if served > 0 {
+            // Those that were served, and those that came meanwhile: all that write at this time.
+            self.expected = served + arrived;
+            self.patience = (took + ROUND_TRIP).min(MAX_GATHER);
+        }
+    }
 }
 
 /// The queue of one log directory.
@@ -101,26 +144,20 @@ impl Committer {
 
     /// Queues a call of [`Log::start_writeback`].
     pub fn submit_writeback(&self, log: &Arc<Log>) {
-        // Everything below offset 0 is durable always.
         self.submit(log, 0, None);
     }
 
     /// Serves the queue until [`Committer::stop`]. To be called on a thread of its own; `now_ms` is the clock.
     ///
-    /// Producers that keep several requests in flight send the next when they are answered. Without a pause a round would
-    /// serve those that came during the sync before, and the others would come during this one: each sync would be
-    /// shared by half of them. So a round waits a moment for as many as there were; it begins at once when that has
-    /// not worked lately, and always for a lone producer.
+    /// A round waits a moment for as many appends as are usual; see [`Pace`].
     pub fn run(&self, now_ms: impl Fn() -> i64 + Sync) {
         self.queue().running = true;
-        let (mut expected, mut patience) = (0, ROUND_TRIP);
-        let (mut misses, mut rounds) = (0, 0u64);
+        let mut pace = Pace::default();
         loop {
-            rounds += 1;
-            let gathers = expected > 1 && (misses < MAX_MISSES || rounds.is_multiple_of(RETRY_ROUNDS));
+            let awaited = pace.next_round();
             let mut queue = self.queue();
             // Those who were answered are on their way: the first of them need not wake this thread.
-            if gathers {
+            if let Some((expected, patience)) = awaited {
                 queue = self.gather(queue, expected, patience);
             }
             let was_idle = queue.waiting.is_empty();
@@ -131,20 +168,15 @@ impl Committer {
                 }
                 queue = self.arrived.wait(queue).unwrap_or_else(|poisoned| poisoned.into_inner());
             }
-            if gathers {
-                if was_idle {
-                    queue = self.gather(queue, expected, patience);
-                }
-                misses = if queue.appends < expected { (misses + 1).min(MAX_MISSES) } else { 0 };
+            if let (Some((expected, patience)), true) = (awaited, was_idle) {
+                queue = self.gather(queue, expected, patience);
             }
             let served = std::mem::take(&mut queue.appends);
             let round = std::mem::take(&mut queue.waiting);
             drop(queue);
             let begun = Instant::now();
             let arrived = self.commit(round, &now_ms);
-            patience = (begun.elapsed() + ROUND_TRIP).min(MAX_GATHER);
-            // Those that were served, and those that came meanwhile: all that write at this time.
-            expected = served + arrived;
+            pace.round_done(awaited.is_some(), served, arrived, begun.elapsed());
         }
     }
 
@@ -165,12 +197,17 @@ impl Committer {
 
     /// Returns how many appends came before the first was answered: who is answered may append again at once, and would
     /// be counted twice.
-    fn commit(&self, mut round: Vec<Waiting>, now_ms: &(impl Fn() -> i64 + Sync)) -> usize {
+    fn commit(&self, round: Vec<Waiting>, now_ms: &(impl Fn() -> i64 + Sync)) -> usize {
+        let (writebacks, round): (Vec<_>, Vec<_>) = round.into_iter().partition(Waiting::is_writeback);
+        let arrived = self.sync(round, now_ms);
+        // Behind the syncs, for which somebody waits.
+        writebacks.iter().for_each(|waiting| waiting.log.start_writeback());
+        arrived
+    }
+
+    fn sync(&self, mut round: Vec<Waiting>, now_ms: &(impl Fn() -> i64 + Sync)) -> usize {
         let arrived = OnceLock::new();
         let one = |waiting: Waiting| {
-            if waiting.offset == 0 {
-                waiting.log.start_writeback();
-            }
             let mut failed = waiting.log.flush_up_to(waiting.offset, now_ms()).err();
             arrived.get_or_init(|| self.queue().appends);
             // The last first: a connection sends its answers in order, so when it wakes for the first of several they are all
@@ -184,7 +221,7 @@ impl Committer {
                 }));
             }
         };
-        if round.len() == 1 {
+        if round.len() <= 1 {
             round.drain(..).for_each(one);
             return arrived.into_inner().unwrap_or(0);
         }
@@ -212,5 +249,50 @@ impl Committer {
     pub fn stop(&self) {
         self.queue().stopped = true;
         self.arrived.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SYNC: Duration = Duration::from_micros(200);
+
+    fn round(pace: &mut Pace, served: usize, arrived: usize) -> Option<usize> {
+        let awaited = pace.next_round();
+        pace.round_done(awaited.is_some(), served, arrived, SYNC);
+        awaited.map(|(expected, _)| expected)
+    }
+
+    #[test]
+    fn a_round_waits_for_those_of_the_one_before() {
+        let mut pace = Pace::default();
+        assert_eq!(round(&mut pace, 1, 4), None);
+        assert_eq!(pace.next_round(), Some((5, SYNC + ROUND_TRIP)));
+        pace.round_done(true, 5, 0, Duration::from_secs(1));
+        assert_eq!(pace.next_round(), Some((5, MAX_GATHER)));
+        assert_eq!(round(&mut pace, 1, 0), Some(5));
+        assert_eq!(round(&mut pace, 1, 0), None, "a lone producer waits for nobody");
+    }
+
+    #[test]
+    fn a_round_that_nobody_waits_for_changes_nothing() {
+        let mut pace = Pace::default();
+        round(&mut pace, 5, 0);
+        assert_eq!(round(&mut pace, 0, 3), Some(5));
+        assert_eq!(pace.next_round(), Some((5, SYNC + ROUND_TRIP)));
+    }
+
+    #[test]
+    fn waiting_in_vain_is_given_up_and_tried_again() {
+        let mut pace = Pace::default();
+        // Two that never come together: each round serves one, and the other comes during its sync.
+        let waited: Vec<bool> = (0..64).map(|_| round(&mut pace, 1, 1).is_some()).collect();
+        let so_often = waited.iter().filter(|waited| **waited).count();
+        assert_eq!(so_often, MAX_MISSES as usize + 63 / RETRY_ROUNDS as usize + 1, "{waited:?}");
+        // Once they do, each round waits again.
+        let found = (0..RETRY_ROUNDS).find(|_| round(&mut pace, 2, 0).is_some());
+        assert!(found.is_some());
+        assert_eq!(round(&mut pace, 2, 0), Some(2));
     }
 }

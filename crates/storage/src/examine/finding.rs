@@ -153,6 +153,8 @@ pub enum Effect {
     Rebuilt,
     /// A start removes it, or finishes it.
     CleanedUp,
+    /// A start cuts off what holds no record.
+    CutOff,
     /// A start scans what was not durable for certain.
     Scanned,
     /// It stays as it is: nobody serves it.
@@ -360,6 +362,7 @@ impl fmt::Display for Effect {
             Effect::Nothing => f.write_str("nothing is lost"),
             Effect::Rebuilt => f.write_str("nothing is lost: a start makes it anew"),
             Effect::CleanedUp => f.write_str("nothing is lost: a start removes or finishes it"),
+            Effect::CutOff => f.write_str("a start cuts them off: no record is in them"),
             Effect::Scanned => f.write_str("nothing is lost by that: a start scans what was written last"),
             Effect::Ignored => f.write_str("a start leaves it alone; it takes space and is not served"),
             Effect::Cut { from, end, bytes } => {

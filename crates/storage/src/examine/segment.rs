@@ -171,7 +171,7 @@ impl<'l> LogState<'l> {
     ) -> u64 {
         let left = walk.size - position;
         if walk.place.is_last && walk.place.scanned && left <= MAX_RUNWAY && walk.is_zero_from(position) {
-            let finding = Finding::note(walk.path, Problem::ZerosAhead { bytes: left }, Effect::CleanedUp);
+            let finding = Finding::note(walk.path, Problem::ZerosAhead { bytes: left }, Effect::CutOff);
             examiner.found(finding.at(position));
             return walk.size;
         }

@@ -155,7 +155,10 @@ async fn a_cold_read_holds_up_nobody_else_on_its_thread() {
     builder.append(NOW_MS, None, Some(b"v"), []);
     let bytes = builder.build().expect("builds").to_vec();
     let options = AppendOptions::new(AppendOrigin::Client, 0, NOW_MS);
-    assert_eq!(slow.partition.append(&bytes, &options).expect("appends").first_offset, BATCHES as i64);
+    assert_eq!(
+        slow.partition.append_committed(&bytes, &options).expect("appends").0.first_offset,
+        BATCHES as i64
+    );
     assert!(!fetch.is_finished());
     slow.gate.set_closed(false);
     let cold = fetch.await.expect("the fetch");

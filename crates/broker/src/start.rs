@@ -502,6 +502,7 @@ fn make_broker(
             config.get_int("max.incremental.fetch.session.cache.slots").max(0) as usize,
         ),
         cold_readers: Default::default(),
+        deadlines: Default::default(),
         telemetry: Telemetry::default(),
         cleaner: Default::default(),
         mover: Default::default(),

@@ -12,7 +12,7 @@ use ottla_protocol::types::{Str, Uuid};
 
 use crate::controller::ControllerAccess;
 use crate::coordinators::{GroupCoordinator, TransactionCoordinator};
-use crate::fetch::{ColdReaders, FetchSessions};
+use crate::fetch::{ColdReaders, Deadlines, FetchSessions};
 use crate::metrics::Metrics;
 use crate::partitions::Partitions;
 use crate::peers::Peers;
@@ -76,6 +76,8 @@ pub struct Broker {
     pub controller: ControllerAccess,
     pub fetch_sessions: FetchSessions,
     pub cold_readers: ColdReaders,
+    /// Of the fetches that wait.
+    pub deadlines: Deadlines,
     pub telemetry: Telemetry,
     pub cleaner: crate::cleaner::LogCleaner,
     pub mover: crate::alter_dirs::ReplicaMover,

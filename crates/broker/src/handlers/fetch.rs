@@ -150,7 +150,7 @@ impl Fetch {
             let moved = data.iter().any(|d| {
                 d.partition.as_ref().is_some_and(|p| p.bound(self.isolation) != d.bound || p.is_gone())
             });
-            let timed_out = !moved && tokio::time::timeout_at(deadline, waiter.enough()).await.is_err();
+            let timed_out = !moved && self.broker.deadlines.before(deadline, waiter.enough()).await.is_none();
             drop(registered);
             let mut reading = self.reading();
             reading.read(&self.broker, &self.targets).await;

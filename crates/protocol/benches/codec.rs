@@ -4,11 +4,12 @@ use std::hint::black_box;
 
 use bytes::Bytes;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use ottla_protocol::compression::{Codec, Compression};
 use ottla_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use ottla_protocol::messages::fetch_response::{FetchableTopicResponse, PartitionData};
 use ottla_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use ottla_protocol::messages::{FetchRequest, FetchResponse, ProduceRequest};
-use ottla_protocol::records::{Batch, BatchBuilder, BatchOptions, Scratch, crc32c};
+use ottla_protocol::records::{Batch, BatchBuilder, BatchOptions, RecordsError, Scratch, crc32c};
 use ottla_protocol::wire::{Message, Reader};
 
 const PARTITIONS: i32 = 100;
@@ -128,5 +129,49 @@ fn batches(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, messages, checksums, batches);
+/// About half of it can be compressed away, as of records that people write.
+fn text(bytes: usize, seed: u64) -> Vec<u8> {
+    let mut state = 0x9e37_79b9_7f4a_7c15 ^ seed;
+    let mut out = Vec::with_capacity(bytes + 32);
+    while out.len() < bytes {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        out.extend_from_slice(format!("customer\":{:x},\"status\"", state & 0xff_ffff).as_bytes());
+    }
+    out.truncate(bytes);
+    out
+}
+
+/// What a broker does with a compressed batch: it looks at each record.
+fn compressed(c: &mut Criterion) {
+    const RECORDS: usize = 1_000;
+    let mut group = c.benchmark_group("lz4 batch of 1,000 records of 1 KiB");
+    let compression = Compression { codec: Codec::Lz4, level: Codec::Lz4.default_level() };
+    let mut builder = BatchBuilder::new(BatchOptions { compression, ..Default::default() });
+    for i in 0..RECORDS {
+        builder.append(1_700_000_000_000, None, Some(&text(1024, i as u64)), std::iter::empty());
+    }
+    let bytes = builder.build().expect("compresses");
+    let batch = Batch::parse(&bytes).expect("a batch");
+    // Of the content, before compression.
+    group.throughput(Throughput::Bytes(RECORDS as u64 * 1024));
+    let mut scratch = Scratch::default();
+    group.bench_function("records", |b| {
+        b.iter(|| batch.records(&mut scratch).expect("records").filter(Result::is_ok).count());
+    });
+    group.bench_function("each_record", |b| {
+        b.iter(|| {
+            let mut count = 0;
+            let end = batch.each_record(&mut scratch, |record| {
+                count += usize::from(black_box(record).offset >= 0);
+                Ok::<_, RecordsError>(())
+            });
+            end.map(|()| count)
+        });
+    });
+    group.finish();
+}
+
+criterion_group!(benches, messages, checksums, batches, compressed);
 criterion_main!(benches);

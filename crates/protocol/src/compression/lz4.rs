@@ -19,7 +19,7 @@ const BLOCK_SIZE: usize = 64 * 1024;
 
 /// What to do about the checksum of the frame header.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum HeaderChecksum {
+pub(crate) enum HeaderChecksum {
     Check,
     /// Magic 0 messages carry a wrong one.
     Ignore,
@@ -49,87 +49,138 @@ impl<'a> Cursor<'a> {
     }
 }
 
+/// The blocks of a frame, in order.
+#[derive(Debug)]
+pub(crate) struct Blocks<'a> {
+    rest: &'a [u8],
+    flags: u8,
+    max_block_bytes: usize,
+    budget_bytes: usize,
+    /// Of the budget.
+    left_bytes: usize,
+}
+
+/// A block as it is stored.
+struct Block<'a> {
+    stored: &'a [u8],
+    compressed: bool,
+    /// The most that its content takes.
+    room_bytes: usize,
+}
+
+impl<'a> Blocks<'a> {
+    /// Reads the header of the frame. At most `budget_bytes` of content are given out.
+    pub(crate) fn new(
+        input: &'a [u8],
+        header_checksum: HeaderChecksum,
+        budget_bytes: usize,
+    ) -> Result<Self, CompressionError> {
+        let mut cursor = Cursor(input);
+        if cursor.u32()? != MAGIC {
+            return Err(corrupt("unknown frame magic"));
+        }
+        let descriptor = cursor.0;
+        let flags = cursor.u8()?;
+        if flags & 0b1100_0000 != FLAG_VERSION_1 {
+            return Err(corrupt("unsupported frame version"));
+        }
+        if flags & FLAG_INDEPENDENT == 0 {
+            return Err(corrupt("dependent blocks are not supported"));
+        }
+        if flags & FLAG_RESERVED != 0 {
+            return Err(corrupt("reserved bits are set"));
+        }
+        let bd = cursor.u8()?;
+        if bd & 0b1000_1111 != 0 {
+            return Err(corrupt("reserved bits are set"));
+        }
+        let max_block_bytes = match bd >> 4 {
+            code @ 4..=7 => 1usize << (2 * u32::from(code) + 8),
+            _ => return Err(corrupt("invalid block size")),
+        };
+        if flags & FLAG_CONTENT_SIZE != 0 {
+            cursor.take(8)?;
+        }
+        let described = &descriptor[..descriptor.len() - cursor.0.len()];
+        let expected = (xxh32(described) >> 8) as u8;
+        if cursor.u8()? != expected && header_checksum == HeaderChecksum::Check {
+            return Err(corrupt("frame descriptor checksum mismatch"));
+        }
+        Ok(Blocks { rest: cursor.0, flags, max_block_bytes, budget_bytes, left_bytes: budget_bytes })
+    }
+
+    fn next(&mut self) -> Result<Option<Block<'a>>, CompressionError> {
+        let mut cursor = Cursor(self.rest);
+        let word = cursor.u32()?;
+        let size = (word & !INCOMPRESSIBLE) as usize;
+        if size == 0 {
+            if self.flags & FLAG_CONTENT_CHECKSUM != 0 {
+                cursor.u32()?;
+            }
+            return Ok(None);
+        }
+        if size > self.max_block_bytes {
+            return Err(corrupt("block is larger than the frame allows"));
+        }
+        let stored = cursor.take(size)?;
+        if self.flags & FLAG_BLOCK_CHECKSUM != 0 && cursor.u32()? != xxh32(stored) {
+            return Err(corrupt("block checksum mismatch"));
+        }
+        self.rest = cursor.0;
+        let compressed = word & INCOMPRESSIBLE == 0;
+        // A block grows by at most 255 times, so a small block never makes a large buffer.
+        let grown = if compressed { self.max_block_bytes.min(size.saturating_mul(255)) } else { size };
+        Ok(Some(Block { stored, compressed, room_bytes: grown.min(self.left_bytes) }))
+    }
+
+    /// Puts the content of the next block behind the first `filled` bytes of `buffer`, which grows where it is too small and
+    /// is never shortened. Returns how many bytes these were; None at the end of the frame.
+    ///
+    /// # Errors
+    /// As [`super::Decompressor::decompress`].
+    pub(crate) fn next_into(
+        &mut self,
+        buffer: &mut Vec<u8>,
+        filled: usize,
+    ) -> Result<Option<usize>, CompressionError> {
+        let exceeded = CompressionError::BudgetExceeded { budget_bytes: self.budget_bytes };
+        let Some(block) = self.next()? else { return Ok(None) };
+        let end = filled + block.room_bytes;
+        if buffer.len() < end {
+            buffer.resize(end, 0);
+        }
+        let room = &mut buffer[filled..end];
+        let written = if block.compressed {
+            lz4_flex::block::decompress_into(block.stored, room).map_err(|error| {
+                let too_small = matches!(error, lz4_flex::block::DecompressError::OutputTooSmall { .. });
+                let of_budget =
+                    block.room_bytes == self.left_bytes && block.room_bytes < self.max_block_bytes;
+                if too_small && of_budget { exceeded } else { corrupt("invalid block") }
+            })?
+        } else if block.stored.len() > room.len() {
+            return Err(exceeded);
+        } else {
+            room.copy_from_slice(block.stored);
+            room.len()
+        };
+        self.left_bytes -= written;
+        Ok(Some(written))
+    }
+}
+
 pub(super) fn decompress(
     input: &[u8],
     header_checksum: HeaderChecksum,
     budget_bytes: usize,
     out: &mut Vec<u8>,
 ) -> Result<(), CompressionError> {
-    let mut cursor = Cursor(input);
-    if cursor.u32()? != MAGIC {
-        return Err(corrupt("unknown frame magic"));
-    }
-    let descriptor = cursor.0;
-    let flags = cursor.u8()?;
-    if flags & 0b1100_0000 != FLAG_VERSION_1 {
-        return Err(corrupt("unsupported frame version"));
-    }
-    if flags & FLAG_INDEPENDENT == 0 {
-        return Err(corrupt("dependent blocks are not supported"));
-    }
-    if flags & FLAG_RESERVED != 0 {
-        return Err(corrupt("reserved bits are set"));
-    }
-    let bd = cursor.u8()?;
-    if bd & 0b1000_1111 != 0 {
-        return Err(corrupt("reserved bits are set"));
-    }
-    let max_block_size = match bd >> 4 {
-        code @ 4..=7 => 1usize << (2 * u32::from(code) + 8),
-        _ => return Err(corrupt("invalid block size")),
-    };
-    if flags & FLAG_CONTENT_SIZE != 0 {
-        cursor.take(8)?;
-    }
-    let described = &descriptor[..descriptor.len() - cursor.0.len()];
-    let expected = (xxh32(described) >> 8) as u8;
-    if cursor.u8()? != expected && header_checksum == HeaderChecksum::Check {
-        return Err(corrupt("frame descriptor checksum mismatch"));
-    }
-
-    let mut left = budget_bytes;
+    let mut blocks = Blocks::new(input, header_checksum, budget_bytes)?;
     loop {
-        let word = cursor.u32()?;
-        let size = (word & !INCOMPRESSIBLE) as usize;
-        if size == 0 {
-            if flags & FLAG_CONTENT_CHECKSUM != 0 {
-                cursor.u32()?;
-            }
+        let start = out.len();
+        let written = blocks.next_into(out, start);
+        out.truncate(start + *written.as_ref().ok().and_then(Option::as_ref).unwrap_or(&0));
+        if written?.is_none() {
             return Ok(());
-        }
-        if size > max_block_size {
-            return Err(corrupt("block is larger than the frame allows"));
-        }
-        let block = cursor.take(size)?;
-        if word & INCOMPRESSIBLE != 0 {
-            if size > left {
-                return Err(CompressionError::BudgetExceeded { budget_bytes });
-            }
-            out.extend_from_slice(block);
-            left -= size;
-        } else {
-            // A block grows by at most 255 times, so a small block never makes a large buffer.
-            let room = max_block_size.min(size.saturating_mul(255)).min(left);
-            let start = out.len();
-            out.resize(start + room, 0);
-            match lz4_flex::block::decompress_into(block, &mut out[start..]) {
-                Ok(written) => {
-                    out.truncate(start + written);
-                    left -= written;
-                }
-                Err(error) => {
-                    out.truncate(start);
-                    let too_small = matches!(error, lz4_flex::block::DecompressError::OutputTooSmall { .. });
-                    return Err(if too_small && room == left && room < max_block_size {
-                        CompressionError::BudgetExceeded { budget_bytes }
-                    } else {
-                        corrupt("invalid block")
-                    });
-                }
-            }
-        }
-        if flags & FLAG_BLOCK_CHECKSUM != 0 && cursor.u32()? != xxh32(block) {
-            return Err(corrupt("block checksum mismatch"));
         }
     }
 }

@@ -15,6 +15,7 @@ mod zstd;
 mod tests;
 
 pub use codec::{Codec, Compression};
+pub(crate) use lz4::{Blocks as Lz4Blocks, HeaderChecksum};
 
 use thiserror::Error;
 

@@ -2,9 +2,9 @@
 
 use super::header::{BatchHeader, layout, size_of_first};
 use super::legacy::LegacyIter;
-use super::record::{DefaultIter, RecordIter};
+use super::record::{DefaultIter, Record, RecordIter};
 use super::{RecordsError, crc32, crc32c};
-use crate::compression::{Codec, Decompressor};
+use crate::compression::{Codec, Decompressor, HeaderChecksum, Lz4Blocks};
 
 /// The decompression budget of [`Scratch::default`]: more than any `max.message.bytes` in use holds.
 pub const DEFAULT_DECOMPRESSION_BUDGET_BYTES: usize = 256 << 20;
@@ -172,6 +172,56 @@ impl<'a> Batch<'a> {
         let max = scratch.max_record_bytes;
         let content = scratch.decompress(codec, self.header.magic, self.payload())?;
         Ok(RecordIter::Default(DefaultIter::new(&self.header, content, max)?))
+    }
+}
+
+impl Batch<'_> {
+    /// Hands each record to `seen`, which may end it with an error. Of lz4, whose blocks are independent, no more is
+    /// decompressed than a block and the record that it ends within: what is looked at is still in the cache.
+    ///
+    /// # Errors
+    /// As [`Batch::records`] and its iterator; records that come before what is wrong have been seen by then.
+    pub fn each_record<E: From<RecordsError>>(
+        &self,
+        scratch: &mut Scratch,
+        mut seen: impl FnMut(Record<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let header = &self.header;
+        if header.magic < 2 || header.records_count <= 0 || header.codec()? != Codec::Lz4 {
+            for record in self.records(scratch)? {
+                seen(record?)?;
+            }
+            return Ok(());
+        }
+        scratch.trim();
+        let mut left = DefaultIter::new(header, &[], scratch.max_record_bytes)?;
+        let lz4 = |error| E::from(RecordsError::from(error));
+        let mut blocks =
+            Lz4Blocks::new(self.payload(), HeaderChecksum::Check, scratch.budget_bytes).map_err(lz4)?;
+        let buffer = &mut scratch.buffer;
+        let mut filled = 0;
+        while let Some(written) = blocks.next_into(buffer, filled).map_err(lz4)? {
+            filled += written;
+            let mut records = left.in_window(&buffer[..filled]);
+            while records.can_read()
+                && let Some(record) = records.next()
+            {
+                seen(record?)?;
+            }
+            let (count, rest) = records.left();
+            let unread = rest.len();
+            if count == 0 && unread > 0 {
+                return Err(RecordsError::RecordsRemaining.into());
+            }
+            left.set_left(count);
+            buffer.copy_within(filled - unread..filled, 0);
+            filled = unread;
+        }
+        // There is no more: what could not be read says what is wrong.
+        for record in left.in_window(&buffer[..filled]) {
+            seen(record?)?;
+        }
+        Ok(())
     }
 }
 

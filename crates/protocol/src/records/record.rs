@@ -115,7 +115,7 @@ impl<'a> Iterator for RecordIter<'a> {
 }
 
 /// The records of a magic 2 batch.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct DefaultIter<'a> {
     rest: &'a [u8],
     left: i32,
@@ -147,6 +147,31 @@ impl<'a> DefaultIter<'a> {
             compressed: header.is_compressed(),
             max_record_bytes,
         })
+    }
+
+    /// Goes on in another part of the content: the records that are left, from the start of `window`.
+    pub(super) fn in_window<'w>(&self, window: &'w [u8]) -> DefaultIter<'w> {
+        DefaultIter { rest: window, ..self.clone() }
+    }
+
+    /// How many records are left, and the bytes that have not been read.
+    pub(super) fn left(&self) -> (i32, &'a [u8]) {
+        (self.left, self.rest)
+    }
+
+    pub(super) fn set_left(&mut self, left: i32) {
+        self.left = left;
+    }
+
+    /// Whether the next record is there as a whole, or wrong whatever may follow.
+    pub(super) fn can_read(&self) -> bool {
+        let mut rest = self.rest;
+        match varint(&mut rest) {
+            Err(VarintError::End) => false,
+            Err(VarintError::TooLong(_)) => true,
+            Ok(size) if size > self.max_record_bytes => true,
+            Ok(size) => usize::try_from(size).map_or(true, |size| size <= rest.len()),
+        }
     }
 
     fn read(&mut self) -> Result<Record<'a>, RecordsError> {

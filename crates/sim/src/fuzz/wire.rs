@@ -7,7 +7,7 @@ use ottla_coordinator::group::GroupRecord;
 use ottla_coordinator::transaction::TxnRecord;
 use ottla_metadata::record::VersionedRecord;
 use ottla_protocol::messages::registry::MESSAGES;
-use ottla_protocol::records::{BatchIter, Scratch, patch};
+use ottla_protocol::records::{BatchIter, RecordsError, Scratch, patch};
 use ottla_protocol::wire::MessageInfo;
 use serde_json::Value;
 
@@ -81,14 +81,19 @@ fn read_batches(bytes: &[u8]) {
         for batch in BatchIter::new(bytes) {
             let Ok(batch) = batch else { break };
             let _ = batch.ensure_valid();
-            if let Ok(records) = batch.records(scratch) {
-                for record in records {
-                    let Ok(record) = record else { break };
-                    for header in record.headers.iter() {
-                        let _ = (header.key, header.value);
-                    }
-                }
+            let (mut count, mut whole) = (0, false);
+            if let Ok(mut records) = batch.records(scratch) {
+                whole = records.by_ref().all(|record| {
+                    count += u64::from(record.is_ok());
+                    record.is_ok_and(|r| r.headers.iter().count() == r.headers.len())
+                });
             }
+            let mut left = count;
+            let one_by_one = batch.each_record(scratch, |_| {
+                left = left.wrapping_sub(1);
+                Ok::<_, RecordsError>(())
+            });
+            assert!(!whole || (one_by_one.is_ok() && left == 0), "{count} records, {left} of them not seen");
         }
     });
 }

@@ -317,8 +317,7 @@ fn check_records(
     let mut outcome = Outcome { count: 0, max_timestamp: NO_TIMESTAMP, consecutive: true };
     let mut errors = Vec::new();
     let mut timestamps_wrong = false;
-    for record in batch.records(scratch)? {
-        let record = record?;
+    batch.each_record(scratch, |record| -> Result<(), LogError> {
         match check_record(&record, header, outcome.count as i32, context, partial) {
             None => {}
             Some((is_timestamp, error)) => {
@@ -329,7 +328,8 @@ fn check_records(
         outcome.consecutive &= record.offset == header.base_offset.wrapping_add(outcome.count);
         outcome.max_timestamp = outcome.max_timestamp.max(record.timestamp);
         outcome.count += 1;
-    }
+        Ok(())
+    })?;
     if errors.is_empty() {
         Ok(outcome)
     } else if timestamps_wrong {

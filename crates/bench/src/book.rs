@@ -96,8 +96,8 @@ impl Row {
 }
 
 impl Book {
-    pub fn of(all: Vec<Measured>, systems: &[System], rounds: usize, quick: bool) -> Book {
-        let (date, commit, machine) = (machine::now(), machine::commit(), machine::describe());
+    pub fn of(all: Vec<Measured>, systems: &[System], rounds: usize, quick: bool, data: &Path) -> Book {
+        let (date, commit, machine) = (machine::now(), machine::commit(), machine::describe(data));
         let systems: Vec<String> = systems.iter().map(|s| s.name().to_owned()).collect();
         let entries = all
             .into_iter()
@@ -157,7 +157,7 @@ mod tests {
         for s in systems {
             m.results.add(s.name(), Figure::less("x", "s", value).aim(0.5));
         }
-        Book::of(vec![m], systems, 1, false)
+        Book::of(vec![m], systems, 1, false, Path::new("/"))
     }
 
     #[test]

@@ -313,7 +313,7 @@ mod tests {
                 m.results.add(system.name(), Figure::less(name, "ms", factor * (i + 1) as f64).aim(0.5));
             }
         }
-        let book = Book::of(vec![m], &[System::Ottla, System::Kafka], 1, false);
+        let book = Book::of(vec![m], &[System::Ottla, System::Kafka], 1, false, std::path::Path::new("/"));
         let drawn = all(&book);
         let files: Vec<&str> = drawn.iter().map(|(file, ..)| file.as_str()).collect();
         assert_eq!(files, ["benchmarks.svg", "benchmarks-cost.svg", "benchmarks-latency.svg"]);

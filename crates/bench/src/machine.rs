@@ -106,8 +106,32 @@ pub fn bytes_below(dir: &Path) -> u64 {
         .sum()
 }
 
-/// Processor, memory and kernel in a line.
-pub fn describe() -> String {
+/// The file system of `dir`, and of ext whether it keeps a journal: that decides what a sync costs.
+fn file_system(dir: &Path) -> String {
+    let dir = std::fs::canonicalize(dir).unwrap_or_else(|_| dir.to_owned());
+    let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    // The mount that is nearest; of several on the same place the last hides the others.
+    let mount = mounts
+        .lines()
+        .filter_map(|line| {
+            let mut words = line.split(' ');
+            Some((words.next()?, words.next()?, words.next()?))
+        })
+        .filter(|(_, place, _)| dir.starts_with(place))
+        .max_by_key(|(_, place, _)| place.len());
+    let Some((device, _, kind)) = mount else { return "?".to_owned() };
+    if kind != "ext4" {
+        return kind.to_owned();
+    }
+    let device = device.rsplit('/').next().unwrap_or(device);
+    let journals = std::fs::read_dir("/proc/fs/jbd2").into_iter().flatten().flatten();
+    let mut names = journals.filter_map(|entry| entry.file_name().into_string().ok());
+    let kept = names.any(|name| name.strip_prefix(device).is_some_and(|inode| inode.starts_with('-')));
+    format!("ext4 {} a journal", if kept { "with" } else { "without" })
+}
+
+/// Processor, memory, kernel and the file system of `dir` in a line.
+pub fn describe(dir: &Path) -> String {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
     let cpu = read("/proc/cpuinfo");
     let model = cpu
@@ -121,7 +145,8 @@ pub fn describe() -> String {
         .find_map(|l| l.strip_prefix("MemTotal:")?.split_whitespace().next()?.parse::<f64>().ok())
         .unwrap_or(0.0)
         / 1e6;
-    format!("{cores} cores, {model}, {gb:.0} GB; Linux {}", read("/proc/sys/kernel/osrelease").trim())
+    let kernel = read("/proc/sys/kernel/osrelease");
+    format!("{cores} cores, {model}, {gb:.0} GB; Linux {}; data on {}", kernel.trim(), file_system(dir))
 }
 
 /// Day and hour in UTC, as in 2026-01-31 14:05.

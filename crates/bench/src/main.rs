@@ -136,7 +136,7 @@ fn start() -> Result<(), String> {
     };
     let all = measure(&o, &programs)?;
     let failed = all.iter().filter(|m| m.notes.contains_key(System::Ottla.name())).count();
-    let book = Book::of(all, &o.systems, o.rounds, o.quick);
+    let book = Book::of(all, &o.systems, o.rounds, o.quick, &o.base);
     println!("{}", report::tables(&book));
     if let Some(path) = &o.json {
         book.save(path)?;

@@ -375,16 +375,13 @@ struct Owner<'a> {
 impl Owner<'_> {
     async fn serve(&mut self, broker: &Weak<Broker>, mailbox: &mut mpsc::Receiver<Message>) -> Ended {
         let mut messages = Vec::with_capacity(64);
-        // One timer that is put off: making one for each message costs more than the message.
-        let mut due = std::pin::pin!(tokio::time::sleep(Duration::ZERO));
         loop {
             let wait = self.shard.next_deadline_ms().map_or(Duration::from_secs(3600), |deadline| {
                 Duration::from_millis(deadline.saturating_sub(wall_clock_ms()).max(0) as u64)
             });
-            due.as_mut().reset(tokio::time::Instant::now() + wait);
             tokio::select! {
                 n = mailbox.recv_many(&mut messages, DRAIN) => if n == 0 { return Ended::Resigned },
-                () = due.as_mut() => {}
+                () = tokio::time::sleep(wait) => {}
             }
             let Some(broker) = broker.upgrade() else { return Ended::Resigned };
             let mut result = self.step(&broker, &mut messages);

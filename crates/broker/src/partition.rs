@@ -32,6 +32,18 @@ pub async fn committed(commit: Commit) -> Result<(), ErrorCode> {
     }
 }
 
+/// Waits until all of these appends are durable, and leaves none.
+///
+/// # Errors
+/// As [`committed`].
+pub async fn all_committed(commits: &mut Vec<Commit>) -> Result<(), ErrorCode> {
+    let mut result = Ok(());
+    for commit in commits.drain(..) {
+        result = result.and(committed(commit).await);
+    }
+    result
+}
+
 /// A partition of a topic on this broker.
 pub struct Partition {
     pub topic: Str,

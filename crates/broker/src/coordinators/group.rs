@@ -22,7 +22,7 @@ use super::config::group_config;
 use super::load;
 use super::topics_view::ImageTopics;
 use crate::metrics::Metrics;
-use crate::partition::{Commit, Partition, committed, compression_of};
+use crate::partition::{Commit, Partition, all_committed, compression_of};
 use crate::state::{Broker, random_uuid, wall_clock_ms};
 use crate::topics::CONSUMER_OFFSETS;
 
@@ -384,13 +384,10 @@ impl Owner<'_> {
                 () = tokio::time::sleep(wait) => {}
             }
             let Some(broker) = broker.upgrade() else { return Ended::Resigned };
-            let mut result = self.step(&broker, &mut messages);
+            let decided = self.step(&broker, &mut messages);
             drop(broker);
-            for commit in self.commits.drain(..) {
-                let durable = committed(commit).await;
-                result = result.and(durable.map_err(append_error_to_coordinator_error));
-            }
-            match result {
+            let durable = all_committed(&mut self.commits).await;
+            match decided.and(durable.map_err(append_error_to_coordinator_error)) {
                 Ok(()) => self.release(),
                 Err(code) => return Ended::Failed(code),
             }

@@ -20,7 +20,7 @@ use super::batch::PendingBatch;
 use super::load;
 use super::markers;
 use super::producer_ids::{ProducerIds, Source};
-use crate::partition::{Commit, Partition, committed, compression_of};
+use crate::partition::{Commit, Partition, all_committed, compression_of};
 use crate::state::{Broker, wall_clock_ms};
 use crate::topics::TRANSACTION_STATE;
 
@@ -283,12 +283,8 @@ impl Owner<'_> {
 
     /// Waits until what was appended is durable where that is asked for.
     async fn settle(&mut self, decided: Result<(), ErrorCode>) -> Result<(), ErrorCode> {
-        let mut result = decided;
-        for commit in self.commits.drain(..) {
-            let durable = committed(commit).await;
-            result = result.and(durable.map_err(append_error_to_coordinator_error));
-        }
-        result
+        let durable = all_committed(&mut self.commits).await;
+        decided.and(durable.map_err(append_error_to_coordinator_error))
     }
 
     fn step(&mut self, broker: &Arc<Broker>, messages: &mut Vec<Message>) -> Result<(), ErrorCode> {

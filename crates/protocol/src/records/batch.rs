@@ -214,8 +214,11 @@ impl Batch<'_> {
                 return Err(RecordsError::RecordsRemaining.into());
             }
             left.set_left(count);
-            buffer.copy_within(filled - unread..filled, 0);
-            filled = unread;
+            // A record that goes on and on stays where it is: moving it for each of many small blocks would never end.
+            if unread < filled {
+                buffer.copy_within(filled - unread..filled, 0);
+                filled = unread;
+            }
         }
         // There is no more: what could not be read says what is wrong.
         for record in left.in_window(&buffer[..filled]) {

@@ -512,7 +512,7 @@ fn make_broker(
         broker_epoch: AtomicI64::new(-1),
         bound_ports: Mutex::new(ports),
         loggers: Default::default(),
-        auto_creations: Mutex::default(),
+        auto_creations: Default::default(),
         unstable_apis: config.get_bool("unstable.api.versions.enable"),
         kraft_version: AtomicI16::new(node.view().borrow().kraft_version),
         applied_offset,

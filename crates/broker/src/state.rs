@@ -1,6 +1,6 @@
 //! What all handlers of a broker share.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI16, AtomicI64, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -10,7 +10,7 @@ use ottla_metadata::config::StaticConfig;
 use ottla_metadata::image::MetadataImage;
 use ottla_protocol::types::{Str, Uuid};
 
-use crate::controller::ControllerAccess;
+use crate::controller::{AutoCreations, ControllerAccess};
 use crate::coordinators::{GroupCoordinator, TransactionCoordinator};
 use crate::fetch::{ColdReaders, Deadlines, FetchSessions};
 use crate::metrics::Metrics;
@@ -91,14 +91,14 @@ pub struct Broker {
     pub bound_ports: Mutex<BTreeMap<String, u16>>,
     /// Levels set by BROKER_LOGGER: logger name to level.
     pub loggers: crate::logging::Loggers,
-    /// Topics that are being created because clients asked for them.
-    /// Offset of the last metadata record that requests see.
     /// `unstable.api.versions.enable`, which every request asks for.
     pub unstable_apis: bool,
     /// Finalized level of `kraft.version`, which the quorum's own records hold.
     pub kraft_version: AtomicI16,
+    /// Offset of the last metadata record that requests see, and that coordinators have been told of.
     pub applied_offset: tokio::sync::watch::Sender<i64>,
-    pub auto_creations: Mutex<BTreeSet<Str>>,
+    /// Topics that are being created because clients asked for them.
+    pub auto_creations: AutoCreations,
 }
 
 impl Broker {

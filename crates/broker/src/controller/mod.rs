@@ -4,6 +4,7 @@
 //! handler that a socket would have led to.
 
 mod apis;
+mod auto_creation;
 mod metadata_log;
 mod node;
 mod peer_client;
@@ -12,6 +13,7 @@ mod registration;
 mod remote;
 mod service;
 
+pub use auto_creation::AutoCreations;
 pub use node::{ControllerNode, NodeOptions};
 pub use publisher::{MetadataPublisher, elections};
 pub use registration::keep_registered;
@@ -24,22 +26,17 @@ use std::time::Duration;
 use bytes::Bytes;
 use ottla_metadata::controller::ApiError;
 use ottla_net::Reply;
-use ottla_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
-use ottla_protocol::messages::{CreateTopicsRequest, CreateTopicsResponse};
 use ottla_protocol::types::Str;
 use ottla_protocol::wire::{DecodeError, EncodeError, Message};
 use ottla_protocol::{ApiKey, ErrorCode};
 
 use crate::request::{RequestContext, count_done, malformed};
 use crate::state::Broker;
-use crate::topics::{CONSUMER_OFFSETS, TRANSACTION_STATE, is_valid_name};
 
 /// A forwarded request is given up after this.
 const FORWARD_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long an answer waits for its own broker to apply it.
 const APPLY_PATIENCE: Duration = Duration::from_secs(1);
-/// Topics that may be in creation by demand at the same time; more are created when clients ask again.
-const MAX_AUTO_CREATIONS: usize = 1000;
 
 /// Why the controller did not answer.
 #[derive(Debug, thiserror::Error)]
@@ -205,92 +202,4 @@ pub(crate) fn raw_reply(ctx: &RequestContext, body: Bytes) -> Reply {
     out.raw(&head.into_bytes());
     out.raw(&body);
     Reply::Now(ottla_net::Response::bytes(out.into_bytes()))
-}
-
-/// Creates topics that clients asked for and that are not there. Source: Kafka `AutoTopicCreationManager`.
-pub fn auto_create(b: &Arc<Broker>, names: Vec<Str>) {
-    let mut names: Vec<Str> = names.into_iter().filter(|n| is_valid_name(n)).map(|n| n.detached()).collect();
-    {
-        let mut creating = b.auto_creations.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        names.retain(|n| creating.len() < MAX_AUTO_CREATIONS && creating.insert(n.clone()));
-    }
-    if names.is_empty() {
-        return;
-    }
-    let b = Arc::clone(b);
-    tokio::spawn(async move {
-        let request = CreateTopicsRequest {
-            topics: names.iter().map(|n| creatable(&b, n)).collect(),
-            timeout_ms: FORWARD_TIMEOUT.as_millis() as i32,
-            ..Default::default()
-        };
-        let answer: Result<CreateTopicsResponse, _> =
-            b.controller.call(ApiKey::CreateTopics, 7, &request, FORWARD_TIMEOUT).await;
-        match answer {
-            Ok(response) => {
-                for topic in response.topics.iter().filter(|t| t.error_code != 0) {
-                    let code = ErrorCode::from_code(topic.error_code);
-                    if code != ErrorCode::TopicAlreadyExists {
-                        tracing::warn!(
-                            topic = %topic.name, %code, message = topic.error_message.as_deref().unwrap_or(""),
-                            "cannot create a topic that a client asked for"
-                        );
-                    }
-                }
-            }
-            Err(error) => tracing::warn!(%error, "cannot create topics that a client asked for"),
-        }
-        let mut creating = b.auto_creations.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        for name in &names {
-            creating.remove(name);
-        }
-    });
-}
-
-fn creatable(b: &Broker, name: &Str) -> CreatableTopic {
-    let config = b.config.load();
-    let own = |pairs: &[(&str, String)]| {
-        pairs
-            .iter()
-            .map(|(name, value)| CreatableTopicConfig {
-                name: (*name).into(),
-                value: Some(value.clone().into()),
-                ..Default::default()
-            })
-            .collect()
-    };
-    let (num_partitions, replication_factor, configs) = match &**name {
-        CONSUMER_OFFSETS => (
-            config.get_int("offsets.topic.num.partitions"),
-            config.get_int("offsets.topic.replication.factor"),
-            own(&[
-                ("cleanup.policy", "compact".to_owned()),
-                ("segment.bytes", config.get_int("offsets.topic.segment.bytes").to_string()),
-                ("compression.type", "producer".to_owned()),
-            ]),
-        ),
-        TRANSACTION_STATE => (
-            config.get_int("transaction.state.log.num.partitions"),
-            config.get_int("transaction.state.log.replication.factor"),
-            own(&[
-                ("cleanup.policy", "compact".to_owned()),
-                ("segment.bytes", config.get_int("transaction.state.log.segment.bytes").to_string()),
-                ("compression.type", "uncompressed".to_owned()),
-                ("unclean.leader.election.enable", "false".to_owned()),
-                ("min.insync.replicas", config.get_int("transaction.state.log.min.isr").to_string()),
-            ]),
-        ),
-        // What this broker was not told is the controller's to decide.
-        _ => {
-            let own = |key: &str| if config.explicit(key).is_some() { config.get_int(key) } else { -1 };
-            (own("num.partitions"), own("default.replication.factor"), Vec::new())
-        }
-    };
-    CreatableTopic {
-        name: name.clone(),
-        num_partitions,
-        replication_factor: replication_factor as i16,
-        configs,
-        ..Default::default()
-    }
 }

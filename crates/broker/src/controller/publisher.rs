@@ -103,7 +103,6 @@ impl MetadataPublisher {
         let applied = b.partitions.apply(&image, &changes);
         self.applied = Arc::clone(&image);
         b.image.store(Arc::clone(&image));
-        b.applied_offset.send_replace(image.provenance.last_offset);
         elections(b, &applied);
         let topics = TopicChanges {
             created: !changes.topics_created.is_empty(),
@@ -112,6 +111,8 @@ impl MetadataPublisher {
         };
         let group_configs = brokers_changed || changes.configs.iter().any(|r| r.kind == ResourceKind::GROUP);
         b.groups.on_metadata(b, &topics, group_configs);
+        // Last: who waits for it is sent to a coordinator next.
+        b.applied_offset.send_replace(image.provenance.last_offset);
         self.report(applied.placed);
     }
 

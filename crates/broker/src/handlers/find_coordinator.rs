@@ -1,6 +1,7 @@
 //! FindCoordinator: the broker that leads the partition a group or transactional id belongs to. Source: KIP-699, Kafka `KafkaApis.handleFindCoordinatorRequest`.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use ottla_protocol::ErrorCode;
 use ottla_protocol::java::partition_for;
@@ -9,25 +10,53 @@ use ottla_protocol::messages::{FindCoordinatorRequest, FindCoordinatorResponse};
 use ottla_protocol::types::Str;
 
 use super::now;
-use crate::controller::auto_create;
 use crate::request::{Answer, RequestContext, count_error};
 use crate::state::Broker;
 use crate::topics::{CONSUMER_OFFSETS, TRANSACTION_STATE, address};
 
 const GROUP: i8 = 0;
 const TRANSACTION: i8 = 1;
-/// Share groups have their own coordinator, which this broker does not run.
-const SHARE: i8 = 2;
+
+/// How long an answer waits for the internal topic that the request has made the controller create. Kafka answers
+/// COORDINATOR_NOT_AVAILABLE at once, and the client asks again after its backoff; here the topic is there within
+/// milliseconds. And the members of a group that start together are told together: one that asks a little later would
+/// else be served while the others back off, and a `group.initial.rebalance.delay.ms` of a few ms would end without
+/// them.
+const CREATION_PATIENCE: Duration = Duration::from_millis(500);
 
 pub fn handle(
     b: &Arc<Broker>,
     ctx: &RequestContext,
     request: FindCoordinatorRequest,
 ) -> Answer<FindCoordinatorResponse> {
+    let Some(topic) = topic_of(request.key_type) else { return now(respond(b, ctx, request)) };
+    let asks_for_none = ctx.version >= 4 && request.coordinator_keys.is_empty();
+    if asks_for_none || b.image.load().topics.by_name(topic).is_some() {
+        return now(respond(b, ctx, request));
+    }
+    b.auto_creations.start(b, vec![Str::from_static(topic)]);
+    let (b, ctx) = (Arc::clone(b), ctx.clone());
+    Answer::later(async move {
+        b.auto_creations.ended(topic, CREATION_PATIENCE).await;
+        respond(&b, &ctx, request)
+    })
+}
+
+/// The topic whose partitions the coordinators of this kind lead; None for kinds that this broker does not know.
+fn topic_of(key_type: i8) -> Option<&'static str> {
+    match key_type {
+        GROUP => Some(CONSUMER_OFFSETS),
+        TRANSACTION => Some(TRANSACTION_STATE),
+        // Share groups have their own coordinator, which this broker does not run.
+        _ => None,
+    }
+}
+
+fn respond(b: &Broker, ctx: &RequestContext, request: FindCoordinatorRequest) -> FindCoordinatorResponse {
     if ctx.version < 4 {
         let found = find(b, ctx, request.key_type, request.key);
         count_error(&b.metrics, ctx, ErrorCode::from_code(found.error_code));
-        return now(FindCoordinatorResponse {
+        return FindCoordinatorResponse {
             error_code: found.error_code,
             // Later versions say nothing beside the code.
             error_message: (ctx.version >= 1).then(|| match ErrorCode::from_code(found.error_code) {
@@ -38,14 +67,14 @@ pub fn handle(
             host: found.host,
             port: found.port,
             ..Default::default()
-        });
+        };
     }
     let coordinators =
         request.coordinator_keys.into_iter().map(|key| find(b, ctx, request.key_type, key)).collect();
-    now(FindCoordinatorResponse { coordinators, ..Default::default() })
+    FindCoordinatorResponse { coordinators, ..Default::default() }
 }
 
-fn find(b: &Arc<Broker>, ctx: &RequestContext, key_type: i8, key: Str) -> Coordinator {
+fn find(b: &Broker, ctx: &RequestContext, key_type: i8, key: Str) -> Coordinator {
     let failed = |key: Str, code: ErrorCode| Coordinator {
         key,
         error_code: code.code(),
@@ -58,15 +87,9 @@ fn find(b: &Arc<Broker>, ctx: &RequestContext, key_type: i8, key: Str) -> Coordi
         port: -1,
         ..Default::default()
     };
-    let topic = match key_type {
-        GROUP => CONSUMER_OFFSETS,
-        TRANSACTION => TRANSACTION_STATE,
-        SHARE => return failed(key, ErrorCode::InvalidRequest),
-        _ => return failed(key, ErrorCode::InvalidRequest),
-    };
+    let Some(topic) = topic_of(key_type) else { return failed(key, ErrorCode::InvalidRequest) };
     let image = b.image.load();
     let Some(topic) = image.topics.by_name(topic) else {
-        auto_create(b, vec![Str::from_static(topic)]);
         return failed(key, ErrorCode::CoordinatorNotAvailable);
     };
     let partition = partition_for(&key, topic.partitions.len() as i32);

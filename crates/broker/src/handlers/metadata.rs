@@ -12,7 +12,6 @@ use ottla_protocol::messages::{MetadataRequest, MetadataResponse};
 use ottla_protocol::types::{Str, Uuid};
 
 use super::now;
-use crate::controller::auto_create;
 use crate::request::{Answer, RequestContext};
 use crate::state::Broker;
 use crate::topics::{alive_brokers, is_internal, is_valid_name, operations};
@@ -106,7 +105,7 @@ pub fn handle(b: &Arc<Broker>, ctx: &RequestContext, request: MetadataRequest) -
         && b.config.load().get_bool("auto.create.topics.enable");
     if auto && !missing.is_empty() {
         // The answer says that the topics are not there; the client asks again and finds them.
-        auto_create(b, missing);
+        b.auto_creations.start(b, missing);
     }
     now(response)
 }

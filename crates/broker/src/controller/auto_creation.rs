@@ -67,21 +67,21 @@ async fn create(b: &Arc<Broker>, names: &[Str]) {
         Ok(response) => response,
         Err(error) => return tracing::warn!(%error, "cannot create topics that a client asked for"),
     };
-    let (created, failed): (Vec<_>, Vec<_>) = response.topics.iter().partition(|t| t.error_code == 0);
+    let exists = |code: ErrorCode| matches!(code, ErrorCode::None | ErrorCode::TopicAlreadyExists);
+    let (there, failed): (Vec<_>, Vec<_>) =
+        response.topics.iter().partition(|topic| exists(ErrorCode::from_code(topic.error_code)));
     for topic in failed {
-        let code = ErrorCode::from_code(topic.error_code);
-        if code != ErrorCode::TopicAlreadyExists {
-            tracing::warn!(
-                topic = %topic.name, %code, message = topic.error_message.as_deref().unwrap_or(""),
-                "cannot create a topic that a client asked for"
-            );
-        }
+        tracing::warn!(
+            topic = %topic.name, code = %ErrorCode::from_code(topic.error_code),
+            message = topic.error_message.as_deref().unwrap_or(""),
+            "cannot create a topic that a client asked for"
+        );
     }
-    // A controller elsewhere answers before this broker has heard of it.
+    // A controller elsewhere answers before this broker has heard of them; another broker may have been asked too.
     let mut applied = b.applied_offset.subscribe();
     let all_there = applied.wait_for(|_| {
         let image = b.image.load();
-        created.iter().all(|topic| image.topics.by_name(&topic.name).is_some())
+        there.iter().all(|topic| image.topics.by_name(&topic.name).is_some())
     });
     let _ = tokio::time::timeout(APPLY_PATIENCE, all_there).await;
 }

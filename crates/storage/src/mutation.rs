@@ -55,6 +55,7 @@ mutations! {
     CleanedBeforeSync "cleaned-before-sync" "A cleaning removes records whose successors are not durable.",
     RecoveredEpochsNotWritten "recovered-epochs-not-written" "What a recovery found of leader epochs never comes to their file.",
     RunwayCutNotSynced "runway-cut-not-synced" "Zeros behind a closed segment's records are cut off, but not durably.",
+    LaterTransactionsCount "later-transactions-count" "Transactions that begin behind a marker, in the same append, count as open at it.",
     TruncationNotSynced "truncation-not-synced" "A truncation is not durable before new records take the place of the old.",
 }
 

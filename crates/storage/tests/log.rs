@@ -290,6 +290,33 @@ fn transactions_hold_back_committed_readers_and_aborted_ones_are_named() {
 }
 
 #[test]
+fn a_follower_that_takes_several_transactions_at_once_knows_each_as_aborted() {
+    let leader_setup = Setup::new(LogConfig::default());
+    let leader = leader_setup.open();
+    for transaction in 0..8 {
+        transactional(&leader, 1, 0, transaction * 3).expect("three records");
+        marker(&leader, 1, 0, false, 0).expect("aborts");
+    }
+    transactional(&leader, 2, 0, 0).expect("stays open");
+    let bytes = leader.read(0, 1 << 20, FetchIsolation::LogEnd, true).expect("reads").slice.to_vec();
+    let follower_setup = Setup::new(LogConfig::default());
+    let follower = follower_setup.open();
+    follower.append_as_follower(&bytes.expect("reads"), 0, NOW_MS).expect("appends");
+    follower.maybe_increment_high_watermark(follower.log_end_offset());
+    let all = leader.collect_aborted_transactions(0, 32).expect("collects");
+    assert_eq!(all.len(), 8);
+    for from in 0..32 {
+        for to in from + 1..=32 {
+            let told = |log: &Log| log.collect_aborted_transactions(from, to).expect("collects");
+            assert_eq!(told(&follower), told(&leader), "{from}..{to}");
+            let concerned: Vec<_> =
+                all.iter().filter(|txn| txn.last_offset >= from && txn.first_offset < to).copied().collect();
+            assert_eq!(told(&leader), concerned, "{from}..{to}");
+        }
+    }
+}
+
+#[test]
 fn a_transactional_batch_needs_its_verification() {
     let setup = Setup::new(LogConfig::default());
     let log = setup.open();

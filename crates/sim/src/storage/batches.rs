@@ -1,8 +1,11 @@
 //! Batches as the model keeps them.
 
+use std::collections::BTreeMap;
+
 use ottla_protocol::compression::{Codec, Compression};
 use ottla_protocol::records::control::EndTxnMarker;
 use ottla_protocol::records::{Batch, BatchBuilder, BatchHeader, BatchOptions, Scratch, patch};
+use ottla_storage::producer_state::ProducerEntry;
 use ottla_testkit::rng::Rng;
 
 /// A batch that was appended, or may have been.
@@ -103,4 +106,39 @@ pub(super) fn data(rng: &mut Rng, writer: Writer, now_ms: i64) -> Vec<u8> {
 /// The end of a transaction.
 pub(super) fn marker(commit: bool, coordinator_epoch: i32, now_ms: i64, id: i64, epoch: i16) -> Vec<u8> {
     EndTxnMarker { commit, coordinator_epoch }.batch(0, now_ms, 0, id, epoch).to_vec()
+}
+
+/// What a leader hands to its follower: batches of transactional producers and of nobody, and the ends of transactions.
+pub(super) struct Leader {
+    /// Epoch, next sequence and whether a transaction is open.
+    producers: BTreeMap<i64, (i16, i32, bool)>,
+}
+
+impl Leader {
+    /// One whose log is what the follower has.
+    pub(super) fn after(entries: &[ProducerEntry]) -> Leader {
+        let state = |entry: &ProducerEntry| {
+            let open = entry.current_txn_first_offset.is_some();
+            (entry.producer_id, (entry.producer_epoch, entry.last_sequence() + 1, open))
+        };
+        Leader { producers: entries.iter().filter(|entry| entry.producer_id >= 3).map(state).collect() }
+    }
+
+    pub(super) fn next(&mut self, rng: &mut Rng, coordinator_epoch: i32, now_ms: i64) -> Vec<u8> {
+        if rng.chance(1, 3) {
+            return data(rng, NOBODY, now_ms);
+        }
+        let producer_id = rng.between(3, 5);
+        let (epoch, sequence, open) = self.producers.entry(producer_id).or_insert((0, 0, false));
+        if *open && rng.chance(2, 3) {
+            *open = false;
+            return marker(rng.chance(1, 3), coordinator_epoch, now_ms, producer_id, *epoch);
+        }
+        let writer = Writer { producer_id, epoch: *epoch, sequence: *sequence, transactional: true };
+        let bytes = data(rng, writer, now_ms);
+        let records = Batch::parse(&bytes).expect("a batch of the simulation").header().last_offset_delta + 1;
+        *sequence += records;
+        *open = true;
+        bytes
+    }
 }

@@ -717,11 +717,12 @@ impl World {
         let mut bytes = Vec::new();
         let mut expected = Vec::new();
         let mut next = part.end;
-        for _ in 0..self.rng.between(1, 3) {
+        let mut leader = batches::Leader::after(&log.producer_entries());
+        for _ in 0..self.rng.between(1, 5) {
             if self.rng.chance(1, 4) {
                 part.leader_epoch += 1;
             }
-            let one = batches::data(&mut self.rng, NOBODY, self.now_ms);
+            let one = leader.next(&mut self.rng, part.coordinator_epoch, self.now_ms);
             let batch = MBatch::placed(one, next, part.leader_epoch);
             next = batch.last() + 1;
             bytes.extend_from_slice(&batch.bytes);

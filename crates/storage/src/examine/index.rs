@@ -311,5 +311,5 @@ pub(super) fn transactions(
 
 fn differs(abort: &Abort, txn: &AbortedTxn) -> bool {
     abort.first_offset.is_some_and(|first| first != txn.first_offset)
-        || abort.last_stable_offset.is_some_and(|stable| stable != txn.last_stable_offset)
+        || abort.last_stable_offset.is_some_and(|stable| stable != txn.stable_offset_behind())
 }

@@ -143,6 +143,29 @@ fn an_index_that_goes_leaves_nothing_in_memory() {
 }
 
 #[test]
+fn a_search_goes_on_behind_an_entry_that_counted_a_later_transaction() {
+    // As Kafka's replicas write it: a transaction that began at 90 came in the append of both markers.
+    let txn = |first_offset| AbortedTxn {
+        producer_id: 1,
+        first_offset,
+        last_offset: first_offset + 9,
+        last_stable_offset: 90,
+    };
+    let folder = Folder::new(0);
+    let index = TransactionIndex::new(folder.file("txn"));
+    index.activate().expect("activates");
+    for first_offset in [10, 40, 70] {
+        index.append(txn(first_offset)).expect("appends");
+    }
+    let mut found = Vec::new();
+    let complete = index.collect(0, 45, false, &mut found).expect("collects");
+    assert_eq!((complete, &found[..]), (true, &[txn(10), txn(40)][..]));
+    found.clear();
+    assert!(!index.collect(30, 85, false, &mut found).expect("collects"), "later segments may have more");
+    assert_eq!(found, [txn(40), txn(70)]);
+}
+
+#[test]
 fn aborted_transactions_are_let_go_of_only_while_the_index_is_closed() {
     let txn = |n: i64| AbortedTxn {
         producer_id: n,

@@ -7,6 +7,7 @@ use super::entries::{int32, int64};
 use super::file::IndexFile;
 use crate::disk::DiskFile;
 use crate::error::{CorruptFile, is_shortage};
+use crate::mutation::{self, Mutation};
 
 const ENTRY: usize = 34;
 const VERSION: i16 = 0;
@@ -20,11 +21,22 @@ pub struct AbortedTxn {
     pub first_offset: i64,
     /// The offset of its marker.
     pub last_offset: i64,
-    /// The last stable offset when the marker was appended.
+    /// The last stable offset when the marker was appended, as the file tells it.
     pub last_stable_offset: i64,
 }
 
 impl AbortedTxn {
+    /// The last stable offset behind the marker: transactions that are not in the index up to here begin at it or later.
+    ///
+    /// Kafka's followers write the start of a later transaction when that came in the same append. There was no open one
+    /// at the marker then, and the log was stable up to it.
+    pub fn stable_offset_behind(&self) -> i64 {
+        if mutation::on(Mutation::LaterTransactionsCount) {
+            return self.last_stable_offset;
+        }
+        self.last_stable_offset.min(self.last_offset.saturating_add(1))
+    }
+
     pub(crate) fn parse(entry: &[u8; ENTRY]) -> Option<Self> {
         let version = (int32(entry, 0) >> 16) as i16;
         (version == VERSION).then(|| AbortedTxn {
@@ -195,7 +207,7 @@ impl TransactionIndex {
                 if txn.last_offset >= fetch_offset && txn.first_offset < upper_bound_offset {
                     out.push(*txn);
                 }
-                if txn.last_stable_offset >= upper_bound_offset {
+                if txn.stable_offset_behind() >= upper_bound_offset {
                     return true;
                 }
             }

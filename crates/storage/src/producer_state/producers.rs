@@ -194,10 +194,15 @@ impl Producers {
         }
     }
 
-    /// The last stable offset once `completed` is done.
+    /// The last stable offset once `completed` is done, as the log ends behind its marker: transactions that begin later
+    /// in the same append do not count. (Kafka's `ProducerStateManager.lastStableOffset` counts them, and the index of a
+    /// follower then ends a search too early.)
     pub(crate) fn last_stable_offset(&self, completed: &CompletedTxn) -> i64 {
+        let all_count = mutation::on(Mutation::LaterTransactionsCount);
+        let behind = if all_count { i64::MAX } else { completed.last_offset };
         self.ongoing
-            .values()
+            .range(..behind)
+            .map(|(_, txn)| txn)
             .find(|txn| txn.producer_id != completed.producer_id)
             .map_or(completed.last_offset + 1, |txn| txn.first_offset.offset)
     }

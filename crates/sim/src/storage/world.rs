@@ -768,7 +768,15 @@ impl World {
         let known = log.producer_entries().into_iter().any(|entry| {
             entry.producer_id == batch.header.producer_id && entry.last_data_offset() == batch.last()
         });
-        if batch.marker.is_some() || !known {
+        // A producer whose state was forgotten may have begun anew: which of two equal batches is told is open.
+        let same = |other: &&MBatch| {
+            let of = |b: &MBatch| (b.header.producer_id, b.header.producer_epoch, b.header.base_sequence);
+            of(other) == of(batch)
+        };
+        let is_only = part.batches.iter().filter(same).count() == 1;
+        // A follower takes batches of any size, clients' must fit into a segment.
+        let is_too_large = batch.bytes.len() > self.config.segment_bytes as usize;
+        if batch.marker.is_some() || !known || !is_only || is_too_large {
             return Ok(());
         }
         let (first, last) = (batch.base(), batch.last());
@@ -961,6 +969,8 @@ impl World {
             self.parts[index].compacted = true;
             let Some(log) = log else { return Ok(()) };
             match cleaning.result {
+                // A full disk left a truncation half done: what is there now is open until the next start.
+                Ok(_) if self.parts[index].loose => return Ok(()),
                 Ok(_) => {
                     let part = &self.parts[index];
                     let before = self.fs.disk().injected();

@@ -8,7 +8,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use ottla_protocol::records::control::EndTxnMarker;
 use ottla_protocol::records::{BatchBuilder, BatchOptions};
+use ottla_protocol::types::Uuid;
 use ottla_storage::dirs::{LogDirs, LogDirsOptions, MetaProperties};
 use ottla_storage::disk::{DirEntry, DirLock, Disk, DiskFile, Metadata, OpenMode, OsDisk};
 use ottla_storage::examine::{self, Effect, Expected, Finding, Problem, Report, Severity, Summary};
@@ -501,17 +503,78 @@ fn directories_that_do_not_belong_together_are_told() {
     assert!(told(unformatted, Expected::default()).contains("is not formatted"));
 }
 
-#[test]
-fn what_this_program_leaves_is_in_order() {
-    let root = tempfile::tempdir().expect("a directory");
-    let dir = root.path().to_path_buf();
+fn directory_of_a_node(dir: &Path) -> (LogDirs, Uuid) {
     let id = "AAAAAAAAAAAAAAAAAAAAAg".parse().expect("an id");
-    MetaProperties::new("b3R0bGEtb3JhY2xlLS0tLQ", 1, id).write(&OsDisk, &dir, 0).expect("writes");
-    let mut options = LogDirsOptions::new(vec![dir.clone()]);
+    MetaProperties::new("b3R0bGEtb3JhY2xlLS0tLQ", 1, id).write(&OsDisk, dir, 0).expect("writes");
+    let mut options = LogDirsOptions::new(vec![dir.to_path_buf()]);
     let config = LogConfig { segment_bytes: 4_000, index_interval_bytes: 200, ..LogConfig::default() };
     options.topic_configs = Arc::new(move |_| config.clone());
     let dirs = LogDirs::open(Arc::new(OsDisk), options, 3).expect("opens");
     dirs.load_logs(0, &|_| false);
+    (dirs, id)
+}
+
+#[test]
+fn an_aborted_transaction_may_be_told_as_kafkas_followers_tell_it() {
+    let now_ms = 1_700_000_000_000;
+    let root = tempfile::tempdir().expect("a directory");
+    let dir = root.path().to_path_buf();
+    let (dirs, id) = directory_of_a_node(&dir);
+    let log = dirs.get_or_create(&TopicPartition::new("t", 0), Some(id), None, now_ms).expect("a log");
+    let data = |base_offset, producer_id, base_sequence| {
+        let (producer_epoch, transactional) = (0, true);
+        let mut batch = BatchBuilder::new(BatchOptions {
+            base_offset,
+            producer_id,
+            producer_epoch,
+            base_sequence,
+            transactional,
+            partition_leader_epoch: 0,
+            ..BatchOptions::default()
+        });
+        batch.append(now_ms, None, Some(b"value"), []);
+        batch.build().expect("builds").to_vec()
+    };
+    let abort = |base_offset| {
+        let marker = EndTxnMarker { commit: false, coordinator_epoch: 0 };
+        marker.batch(base_offset, now_ms, 0, 1, 0).to_vec()
+    };
+    // Two transactions of producer 1, aborted at 1 and 3; then one of it at 4 and one of producer 2 at 5 that stay open.
+    let append =
+        [data(0, 1, 0), abort(1), data(2, 1, 1), abort(3), data(4, 1, 2), data(5, 2, 0), data(6, 2, 1)];
+    log.append_as_follower(&append.concat(), 0, now_ms).expect("appends");
+    dirs.shutdown(now_ms, 5);
+    // In the place of a partition whose topic is known not to be compacted.
+    let mut disk = transactions();
+    let place = PathBuf::from("/d/t1-0");
+    disk.0.retain(|path, _| !path.starts_with(&place) || path.ends_with("partition.metadata"));
+    let mut files = BTreeMap::new();
+    files_below(&dir.join("t-0"), &mut files);
+    for (path, bytes) in files {
+        let name = path.file_name().expect("a name");
+        disk.0.entry(place.join(name)).or_insert_with(|| Arc::new(bytes));
+    }
+    let index = place.join("00000000000000000000.txnindex");
+    let good = disk.0[&index].to_vec();
+    let known = disk.examine().1.problems();
+    assert!(!known.iter().any(|problem| problem.contains("txnindex")), "{known:?}");
+    for (entry, stable) in [(0, 2), (1, 4)] {
+        let at = entry * 34 + 26;
+        let taken = |told: &i64| {
+            let mut bytes = good.clone();
+            bytes[at..at + 8].copy_from_slice(&told.to_be_bytes());
+            disk.with(&index, bytes).examine().1.problems() == known
+        };
+        let taken: Vec<i64> = (-1..10).filter(taken).collect();
+        assert_eq!(taken, [stable, 5], "the end of the marker, and where the next producer begins");
+    }
+}
+
+#[test]
+fn what_this_program_leaves_is_in_order() {
+    let root = tempfile::tempdir().expect("a directory");
+    let dir = root.path().to_path_buf();
+    let (dirs, id) = directory_of_a_node(&dir);
     let now_ms = 1_700_000_000_000;
     for partition in 0..3 {
         let partition = TopicPartition::new("t", partition);

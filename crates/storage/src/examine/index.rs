@@ -265,7 +265,7 @@ pub(super) fn transactions(
     examiner: &mut Examiner<'_>,
     path: &Path,
     segment: (i64, i64),
-    aborts: &[Abort],
+    (aborts, begins): (&[Abort], &[(i64, i64)]),
     compare: bool,
     effect: Effect,
 ) {
@@ -287,7 +287,7 @@ pub(super) fn transactions(
         let problem = match told {
             _ if offset <= previous => Problem::EntryNotAscending,
             None if compare || !inside => Problem::NoAbortMarker { producer_id, offset },
-            Some(abort) if compare && differs(abort, &txn) => {
+            Some(abort) if compare && differs(abort, begins, &txn) => {
                 Problem::OtherTransaction { producer_id, offset }
             }
             _ => {
@@ -309,7 +309,16 @@ pub(super) fn transactions(
     }
 }
 
-fn differs(abort: &Abort, txn: &AbortedTxn) -> bool {
+fn differs(abort: &Abort, begins: &[(i64, i64)], txn: &AbortedTxn) -> bool {
+    let stable = txn.stable_offset_behind();
+    // Kafka's followers tell where the next transaction of another producer begins: see `stable_offset_behind`.
+    let next = || {
+        let behind = begins.partition_point(|(first, _)| *first <= txn.last_offset);
+        begins[behind..].iter().find(|(_, producer_id)| *producer_id != txn.producer_id)
+    };
+    let is_next =
+        stable < txn.last_stable_offset && next().is_some_and(|(first, _)| *first == txn.last_stable_offset);
+    let told = if is_next { stable } else { txn.last_stable_offset };
     abort.first_offset.is_some_and(|first| first != txn.first_offset)
-        || abort.last_stable_offset.is_some_and(|stable| stable != txn.stable_offset_behind())
+        || abort.last_stable_offset.is_some_and(|stable| stable != told)
 }

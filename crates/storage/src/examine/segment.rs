@@ -1,6 +1,7 @@
 //! The batches of a segment, one after the other.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::path::{Path, PathBuf};
 
 use ottla_protocol::records::control::EndTxnMarker;
@@ -103,7 +104,15 @@ impl<'l> LogState<'l> {
         examiner.summary.segments += 1;
         let index_effect = if place.scanned { Effect::Rebuilt } else { Effect::WrongSearch };
         let mut indexes = Indexes::load(examiner, &self.dir, place.base_offset, size == 0, index_effect);
-        let mut walk = Walk { path: &path, file: &*file, size, place, aborts: Vec::new(), damaged: false };
+        let mut walk = Walk {
+            path: &path,
+            file: &*file,
+            size,
+            place,
+            aborts: Vec::new(),
+            begins: Vec::new(),
+            damaged: false,
+        };
         self.expect_offset(examiner, &walk, 0, place.base_offset, place.base_offset);
         if self.policy != Policy::Compacted {
             self.expected = self.expected.map(|expected| expected.max(place.base_offset));
@@ -118,7 +127,7 @@ impl<'l> LogState<'l> {
         let effect = if place.scanned { Effect::Rebuilt } else { Effect::AbortedVisible };
         let txn_path = names::file(&self.dir, place.base_offset, names::TXN_INDEX_SUFFIX);
         let range = (place.base_offset, self.expected.unwrap_or(i64::MAX));
-        transactions(examiner, &txn_path, range, &walk.aborts, compare, effect);
+        transactions(examiner, &txn_path, range, (&walk.aborts, &walk.begins), compare, effect);
     }
 
     /// Reads from a position to the first damage; returns where to go on.
@@ -288,7 +297,10 @@ impl<'l> LogState<'l> {
             self.control(examiner, walk, position, batch, scratch);
         } else {
             if header.is_transactional() && header.has_producer_id() {
-                self.open.entry(header.producer_id).or_insert(first);
+                if let Entry::Vacant(entry) = self.open.entry(header.producer_id) {
+                    entry.insert(first);
+                    walk.begins.push((first, header.producer_id));
+                }
                 if self.open.len() > MAX_OPEN_TRANSACTIONS {
                     self.open.clear();
                     self.all_open_known = false;
@@ -412,6 +424,8 @@ struct Walk<'w> {
     size: u64,
     place: &'w SegmentPlace,
     aborts: Vec<Abort>,
+    /// First offset and producer of each transaction that begins here, in order.
+    begins: Vec<(i64, i64)>,
     damaged: bool,
 }
 

@@ -259,66 +259,98 @@ pub(super) struct Abort {
     pub(super) last_stable_offset: Option<i64>,
 }
 
-/// Compares the transaction index with what the segment says. `compare` is off where compaction may have removed what
-/// the index tells.
-pub(super) fn transactions(
-    examiner: &mut Examiner<'_>,
-    path: &Path,
-    segment: (i64, i64),
-    (aborts, begins): (&[Abort], &[(i64, i64)]),
-    compare: bool,
-    effect: Effect,
-) {
-    let entries = load::<TXN_ENTRY>(examiner, path, effect).unwrap_or_default();
-    let mut known: Vec<i64> = Vec::with_capacity(entries.len());
-    let mut previous = i64::MIN;
-    for (slot, entry) in entries.iter().enumerate() {
-        let at = (slot * TXN_ENTRY) as u64;
-        let Some(txn) = AbortedTxn::parse(entry) else {
-            let reason = "unknown version in a transaction index".to_owned();
-            examiner.found(Finding::problem(path, Problem::Malformed { reason }, Effect::Rebuilt).at(at));
-            continue;
-        };
-        known.push(txn.last_offset);
-        let (producer_id, offset) = (txn.producer_id, txn.last_offset);
-        let inside = (segment.0..segment.1).contains(&offset) && txn.first_offset <= offset;
-        let told =
-            aborts.iter().find(|abort| abort.last_offset == offset && abort.producer_id == producer_id);
-        let problem = match told {
-            _ if offset <= previous => Problem::EntryNotAscending,
-            None if compare || !inside => Problem::NoAbortMarker { producer_id, offset },
-            Some(abort) if compare && differs(abort, begins, &txn) => {
-                Problem::OtherTransaction { producer_id, offset }
-            }
-            _ => {
-                previous = offset;
-                continue;
-            }
-        };
-        previous = offset;
-        examiner.found(Finding::problem(path, problem, effect).at(at).of_offset(offset));
+/// What a segment says of transactions.
+#[derive(Debug, Default)]
+pub(super) struct Transactions {
+    aborts: Vec<Abort>,
+    /// First offset and producer of the first transaction that begins behind each abort, and of the first that is of
+    /// yet another producer: among them is, for each abort, the next one of another producer than its own.
+    begins: Vec<(i64, i64)>,
+    /// Where those behind the last abort start.
+    behind_last: usize,
+}
+
+impl Transactions {
+    pub(super) fn aborted(&mut self, abort: Abort) {
+        self.aborts.push(abort);
+        self.behind_last = self.begins.len();
     }
-    if compare {
-        for abort in aborts.iter().filter(|abort| abort.first_offset.is_some()) {
-            if !known.contains(&abort.last_offset) {
-                let problem =
-                    Problem::AbortNotIndexed { producer_id: abort.producer_id, offset: abort.last_offset };
-                examiner.found(Finding::problem(path, problem, effect).of_offset(abort.last_offset));
+
+    pub(super) fn begins(&mut self, first_offset: i64, producer_id: i64) {
+        let is_new = match &self.begins[self.behind_last..] {
+            [] => !self.aborts.is_empty(),
+            [(_, only)] => *only != producer_id,
+            _ => false,
+        };
+        if is_new {
+            self.begins.push((first_offset, producer_id));
+        }
+    }
+
+    /// Compares the transaction index with what the segment says. `compare` is off where compaction may have removed
+    /// what the index tells.
+    pub(super) fn check(
+        &self,
+        examiner: &mut Examiner<'_>,
+        path: &Path,
+        segment: (i64, i64),
+        compare: bool,
+        effect: Effect,
+    ) {
+        let aborts = &self.aborts;
+        let entries = load::<TXN_ENTRY>(examiner, path, effect).unwrap_or_default();
+        let mut known: Vec<i64> = Vec::with_capacity(entries.len());
+        let mut previous = i64::MIN;
+        for (slot, entry) in entries.iter().enumerate() {
+            let at = (slot * TXN_ENTRY) as u64;
+            let Some(txn) = AbortedTxn::parse(entry) else {
+                let reason = "unknown version in a transaction index".to_owned();
+                examiner.found(Finding::problem(path, Problem::Malformed { reason }, Effect::Rebuilt).at(at));
+                continue;
+            };
+            known.push(txn.last_offset);
+            let (producer_id, offset) = (txn.producer_id, txn.last_offset);
+            let inside = (segment.0..segment.1).contains(&offset) && txn.first_offset <= offset;
+            let told =
+                aborts.iter().find(|abort| abort.last_offset == offset && abort.producer_id == producer_id);
+            let problem = match told {
+                _ if offset <= previous => Problem::EntryNotAscending,
+                None if compare || !inside => Problem::NoAbortMarker { producer_id, offset },
+                Some(abort) if compare && self.differs(abort, &txn) => {
+                    Problem::OtherTransaction { producer_id, offset }
+                }
+                _ => {
+                    previous = offset;
+                    continue;
+                }
+            };
+            previous = offset;
+            examiner.found(Finding::problem(path, problem, effect).at(at).of_offset(offset));
+        }
+        if compare {
+            for abort in aborts.iter().filter(|abort| abort.first_offset.is_some()) {
+                if !known.contains(&abort.last_offset) {
+                    let problem = Problem::AbortNotIndexed {
+                        producer_id: abort.producer_id,
+                        offset: abort.last_offset,
+                    };
+                    examiner.found(Finding::problem(path, problem, effect).of_offset(abort.last_offset));
+                }
             }
         }
     }
-}
 
-fn differs(abort: &Abort, begins: &[(i64, i64)], txn: &AbortedTxn) -> bool {
-    let stable = txn.stable_offset_behind();
-    // Kafka's followers tell where the next transaction of another producer begins: see `stable_offset_behind`.
-    let next = || {
-        let behind = begins.partition_point(|(first, _)| *first <= txn.last_offset);
-        begins[behind..].iter().find(|(_, producer_id)| *producer_id != txn.producer_id)
-    };
-    let is_next =
-        stable < txn.last_stable_offset && next().is_some_and(|(first, _)| *first == txn.last_stable_offset);
-    let told = if is_next { stable } else { txn.last_stable_offset };
-    abort.first_offset.is_some_and(|first| first != txn.first_offset)
-        || abort.last_stable_offset.is_some_and(|stable| stable != told)
+    fn differs(&self, abort: &Abort, txn: &AbortedTxn) -> bool {
+        let stable = txn.stable_offset_behind();
+        // Kafka's followers tell where the next transaction of another producer begins: see `stable_offset_behind`.
+        let next = || {
+            let behind = self.begins.partition_point(|(first, _)| *first <= txn.last_offset);
+            self.begins[behind..].iter().find(|(_, producer_id)| *producer_id != txn.producer_id)
+        };
+        let is_next = stable < txn.last_stable_offset
+            && next().is_some_and(|(first, _)| *first == txn.last_stable_offset);
+        let told = if is_next { stable } else { txn.last_stable_offset };
+        abort.first_offset.is_some_and(|first| first != txn.first_offset)
+            || abort.last_stable_offset.is_some_and(|stable| stable != told)
+    }
 }

@@ -9,7 +9,7 @@ use ottla_protocol::records::{Batch, BatchHeader, Scratch};
 
 use super::Examiner;
 use super::finding::{Effect, Finding, Problem};
-use super::index::{Abort, Indexes, transactions};
+use super::index::{Abort, Indexes, Transactions};
 use crate::checkpoint::{EpochEntry, LEADER_EPOCH_CHECKPOINT};
 use crate::disk::{DiskFile, OpenMode, read_full};
 use crate::segment::names;
@@ -109,8 +109,7 @@ impl<'l> LogState<'l> {
             file: &*file,
             size,
             place,
-            aborts: Vec::new(),
-            begins: Vec::new(),
+            transactions: Transactions::default(),
             damaged: false,
         };
         self.expect_offset(examiner, &walk, 0, place.base_offset, place.base_offset);
@@ -127,7 +126,7 @@ impl<'l> LogState<'l> {
         let effect = if place.scanned { Effect::Rebuilt } else { Effect::AbortedVisible };
         let txn_path = names::file(&self.dir, place.base_offset, names::TXN_INDEX_SUFFIX);
         let range = (place.base_offset, self.expected.unwrap_or(i64::MAX));
-        transactions(examiner, &txn_path, range, (&walk.aborts, &walk.begins), compare, effect);
+        walk.transactions.check(examiner, &txn_path, range, compare, effect);
     }
 
     /// Reads from a position to the first damage; returns where to go on.
@@ -299,7 +298,7 @@ impl<'l> LogState<'l> {
             if header.is_transactional() && header.has_producer_id() {
                 if let Entry::Vacant(entry) = self.open.entry(header.producer_id) {
                     entry.insert(first);
-                    walk.begins.push((first, header.producer_id));
+                    walk.transactions.begins(first, header.producer_id);
                 }
                 if self.open.len() > MAX_OPEN_TRANSACTIONS {
                     self.open.clear();
@@ -377,7 +376,7 @@ impl<'l> LogState<'l> {
         if !marker.commit {
             let open = self.open.values().copied().min();
             let stable = open.unwrap_or(header.base_offset + 1);
-            walk.aborts.push(Abort {
+            walk.transactions.aborted(Abort {
                 producer_id: header.producer_id,
                 first_offset: first_offset.filter(|_| self.all_open_known),
                 last_offset: header.base_offset,
@@ -423,9 +422,7 @@ struct Walk<'w> {
     file: &'w dyn DiskFile,
     size: u64,
     place: &'w SegmentPlace,
-    aborts: Vec<Abort>,
-    /// First offset and producer of each transaction that begins here, in order.
-    begins: Vec<(i64, i64)>,
+    transactions: Transactions,
     damaged: bool,
 }
 

@@ -181,7 +181,7 @@ fn measure(o: &Options, programs: &Programs) -> Result<Vec<Measured>, String> {
                     measured.notes.insert(name.to_owned(), format!("left out: {why}"));
                     continue;
                 }
-                if !machine::settle() && step == 1 {
+                if !machine::settle(&o.base) && step == 1 {
                     eprintln!("    the page cache is not emptied between systems: that needs root");
                 }
                 let context = Context {

@@ -151,7 +151,7 @@ fn page(book: &Book, charts: &[(String, String)], by_hand: &str) -> String {
         "# Benchmarks\n\n{BEGIN}\n\n\
          Each system runs as a process of its own with a fresh data folder on the same file system and the same\n\
          `server.properties`, one after the other, every second round in the opposite order. Before each turn everything is\n\
-         written to the disk, the page cache is emptied (as root), and free memory is used once, so that no system pays for\n\
+         written to the disk, the page cache is emptied (as root) and then has a file of 3 GiB come and go, so that no system pays for\n\
          pages that the hypervisor has to find. A cell is the median of the rounds, with the least and the greatest value.\n\
          CPU is user and system time of the broker's process, RSS its anonymous memory. The load comes from librdkafka on the\n\
          same machine; from bare requests on sockets, with an exact number in flight, where librdkafka would be the bottleneck;\n\

@@ -43,6 +43,8 @@ const MAX_IN_FLIGHT: usize = 256;
 const DEFAULT_REQUEST_BYTES: usize = 512 * 1024 * 1024;
 /// How often deleted files are removed, closed segments synced, silent producers forgotten.
 const MAINTENANCE: Duration = Duration::from_secs(1);
+/// `socket.receive.buffer.bytes` of Kafka's defaults and of the `server.properties` that comes with it.
+const KAFKAS_RECEIVE_BUFFER_BYTES: usize = 102_400;
 
 /// Why a node does not start. The text says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -386,7 +388,7 @@ impl Shared {
             })),
             metrics: self.metrics.listeners.of(&endpoint.listener),
             send_buffer_bytes: size("socket.send.buffer.bytes"),
-            receive_buffer_bytes: size("socket.receive.buffer.bytes"),
+            receive_buffer_bytes: receive_buffer_bytes(config.get_int("socket.receive.buffer.bytes")),
             backlog: config.get_int("socket.listen.backlog.size"),
         };
         let mut last = None;
@@ -399,6 +401,13 @@ impl Shared {
         let reason = last.map_or_else(|| "no address".to_owned(), |e| e.to_string());
         Err(StartupError(format!("{key}: cannot listen: {reason}")))
     }
+}
+
+/// What `socket.receive.buffer.bytes` asks of the system: nothing (None) where it is negative, as in Kafka, and where it is
+/// Kafka's own value, which nobody chose. The system then has the buffer of a connection grow with what its client sends
+/// (decision 11).
+fn receive_buffer_bytes(configured: i32) -> Option<usize> {
+    usize::try_from(configured).ok().filter(|bytes| *bytes != KAFKAS_RECEIVE_BUFFER_BYTES)
 }
 
 /// Addresses of a host, IPv4 first as Java prefers them.
@@ -581,5 +590,18 @@ fn spawn_maintenance(broker: &Arc<Broker>, log_dirs: &Arc<LogDirs>) {
     });
     if let Err(error) = spawned {
         tracing::error!(%error, "cannot start the maintenance thread");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::receive_buffer_bytes;
+
+    #[test]
+    fn the_system_sizes_receive_buffers_unless_another_size_was_chosen() {
+        assert_eq!(receive_buffer_bytes(-1), None);
+        assert_eq!(receive_buffer_bytes(102_400), None);
+        assert_eq!(receive_buffer_bytes(65_536), Some(65_536));
+        assert_eq!(receive_buffer_bytes(1_048_576), Some(1_048_576));
     }
 }

@@ -207,6 +207,29 @@ fn a_reader_that_catches_up_is_served_from_large_pieces_past_the_page_cache() {
 }
 
 #[test]
+fn reading_ahead_ends_where_the_page_cache_has_what_comes_next() {
+    let setup = Setup::new(16 << 20);
+    for n in BATCHES..5000 {
+        append(&setup.log, n as u8);
+    }
+    let past = || setup.cache.past.load(Ordering::Relaxed);
+    setup.set_cold(true);
+    assert!(!setup.fetch(0, 3 * VALUE_BYTES).1);
+    setup.set_cold(false);
+    let mut offset = 1;
+    while offset < 4500 {
+        let (bytes, was_cached) = setup.fetch(offset, 50 * VALUE_BYTES);
+        let (first, next) = check(&bytes);
+        assert_eq!((first, was_cached), (offset, true));
+        offset = next;
+    }
+    assert_eq!(past(), 1, "one piece was cold, and nothing behind it");
+    setup.set_cold(true);
+    assert!(!setup.fetch(3000, 3 * VALUE_BYTES).1);
+    assert_eq!(past(), 2, "cold again");
+}
+
+#[test]
 fn near_the_end_the_page_cache_is_used() {
     let setup = Setup::new(1 << 20);
     setup.set_cold(true);

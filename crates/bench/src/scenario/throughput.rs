@@ -49,7 +49,7 @@ pub fn produce_and_consume(ctx: &Context<'_>) -> Result<Vec<Figure>, String> {
     let topics = topic(&node, "plain")?;
     ctx.say("warming up");
     send(&node, &topics, warm_up, KIB, plain)?;
-    machine::touch_memory(measured * 2);
+    machine::warm_page_cache(&ctx.base, measured * 2);
     ctx.say("producing");
     let (done, spent) = watch(&node, || send(&node, &topics, measured, KIB, plain))?;
     let (gb, used) = (done.gb(), spent.broker);
@@ -88,7 +88,7 @@ pub fn produce_and_consume(ctx: &Context<'_>) -> Result<Vec<Figure>, String> {
     let lz4: &[(&str, &str)] = &[("acks", "1"), ("linger.ms", "5"), ("compression.type", "lz4")];
     let topics = topic(&node, "lz4")?;
     send(&node, &topics, warm_up / 2, KIB, lz4)?;
-    machine::touch_memory(measured * 2);
+    machine::warm_page_cache(&ctx.base, measured * 2);
     let before = node.usage();
     let done = send(&node, &topics, measured / 2, KIB, lz4)?;
     let used = node.usage().since(&before);
@@ -127,7 +127,7 @@ pub fn sizes_and_codecs(ctx: &Context<'_>) -> Result<Vec<Figure>, String> {
         all.extend_from_slice(settings);
         ctx.say(name);
         send(&node, &topics, total / 2, size, &all)?;
-        machine::touch_memory(total * 2);
+        machine::warm_page_cache(&ctx.base, total * 2);
         let before = node.usage();
         let done = send(&node, &topics, total, size, &all)?;
         let used = node.usage().since(&before);

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use super::CachedReads;
 use crate::dirs::DirState;
 use crate::disk::DiskFile;
 
@@ -248,12 +249,18 @@ pub struct ReadAhead {
 }
 
 impl ReadAhead {
-    /// Reads it. An error is left for the reader to meet.
+    /// Reads it, unless the page cache has it: the reader is served from there when it comes to it, and has caught up with
+    /// what is in memory. An error is left for the reader to meet.
     pub fn run(self) {
         let reads = self.dir.reads();
         reads.ahead.begin(self.segment, self.position);
         let len = STEP_BYTES.min(self.segment_bytes.saturating_sub(self.position)) as usize;
-        if len == 0 || !reads.ahead.reserve(len) {
+        // Where a file system does not tell, a reader that is read ahead for is behind whatever counts as in memory.
+        let cached = CachedReads { dir: reads, segment: self.segment, hot_from: u64::MAX };
+        if len == 0 || cached.is_cached(&*self.file, self.position, len as u64).unwrap_or(false) {
+            return;
+        }
+        if !reads.ahead.reserve(len) {
             return;
         }
         let mut bytes = vec![0; len];

@@ -264,3 +264,26 @@ async fn announced_bytes_that_never_come_cost_no_memory() {
     let grown = resident_bytes().saturating_sub(before);
     assert!(grown < 25_600 * 1024, "{grown} bytes for 1,000 connections");
 }
+
+/// The connection sleeps while less than 128 KiB of a large frame are there, and wakes for its end however small that is,
+/// and for what follows.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_large_frame_that_comes_in_pieces_is_whole_and_what_follows_is_read_at_once() {
+    let server = serve(LimitSettings::default(), Duration::ZERO);
+    let mut stream = TcpStream::connect(server.handle.local).await.expect("connected");
+    stream.set_nodelay(true).expect("no delay");
+    for size in [1 << 20, 200 * 1024, 300_001] {
+        let body: Vec<u8> = [NOW].into_iter().chain((1..size).map(|n: usize| (n % 251) as u8)).collect();
+        for piece in framed(&body).chunks(70_000) {
+            stream.write_all(piece).await.expect("sent");
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        let large =
+            tokio::time::timeout(Duration::from_secs(20), answer(&mut stream)).await.expect("an answer");
+        assert_eq!(large[..size], body, "{size} bytes");
+        stream.write_all(&request(NOW, 1)).await.expect("sent");
+        let small =
+            tokio::time::timeout(Duration::from_secs(20), answer(&mut stream)).await.expect("an answer");
+        assert_eq!(small[..2], [NOW, 1]);
+    }
+}

@@ -2,10 +2,10 @@
 //! and Nisshi by cargo where it is asked for, and hands over to `ottla-bench` (see crates/bench). `--skip-build` takes the
 //! builds that are there.
 
-use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
+use crate::java::classpath;
 use crate::smoke::root;
 
 /// What `cargo install` brings, and nothing newer: a comparison is of versions that are known.
@@ -24,11 +24,15 @@ pub fn run(args: &[String]) -> Result<(), String> {
         }
     }
     let against = args.windows(2).find(|w| w[0] == "--against").map_or("kafka", |w| w[1].as_str());
-    let kafka = if against.split(',').any(|s| s == "kafka") {
-        classpath("kafka-broker.xml", "kafka-classpath").unwrap_or_else(|error| {
+    // What cannot be brought is left out, and said.
+    let brought = |pom, cache| {
+        classpath(pom, cache).unwrap_or_else(|error| {
             eprintln!("{error}");
             String::new()
         })
+    };
+    let kafka = if against.split(',').any(|s| s == "kafka") {
+        brought("kafka-broker.xml", "kafka-classpath")
     } else {
         String::new()
     };
@@ -43,6 +47,7 @@ pub fn run(args: &[String]) -> Result<(), String> {
     let status = Command::new(root().join("target/release/ottla-bench"))
         .args(&args)
         .env("KAFKA_CLASSPATH", kafka)
+        .env("KAFKA_TOOLS_CLASSPATH", brought("pom.xml", "stock-classpath"))
         .env("NISSHI", nisshi)
         .current_dir(root())
         .status()
@@ -80,22 +85,4 @@ fn nisshi() -> Result<PathBuf, String> {
         }
     }
     Err(format!("nisshi {NISSHI} could not be installed; NISSHI=FILE names one that was built elsewhere"))
-}
-
-/// The class path that a pom of `xtask/java` resolves to; asked for once.
-fn classpath(pom: &str, cache: &str) -> Result<String, String> {
-    let file = root().join("target").join(cache);
-    if !file.exists() {
-        let status = Command::new("mvn")
-            .args(["-q", "-B", "-f"])
-            .arg(root().join("xtask/java").join(pom))
-            .arg("dependency:build-classpath")
-            .arg(format!("-Dmdep.outputFile={}", file.display()))
-            .status()
-            .map_err(|e| format!("mvn: {e}"))?;
-        if !status.success() {
-            return Err("mvn could not bring Kafka's jars".into());
-        }
-    }
-    Ok(fs::read_to_string(file).map_err(|e| e.to_string())?.trim().to_owned())
 }

@@ -3,6 +3,7 @@
 mod bench;
 mod codegen;
 mod dist;
+mod java;
 mod sim;
 mod smoke;
 mod test;

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::java::classpath;
+
 /// How long one stock program may take.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -35,24 +37,7 @@ impl Stock {
                 })
                 .map_err(|e| format!("java 17 and mvn are needed and could not be installed: {e}"))?;
         }
-        let file = root().join("target/stock-classpath");
-        if !file.exists() {
-            fs::create_dir_all(root().join("target")).map_err(|e| e.to_string())?;
-            let pom = root().join("xtask/java/pom.xml");
-            let out = file.display().to_string();
-            run_quiet(
-                "mvn",
-                &[
-                    "-q",
-                    "-B",
-                    "-f",
-                    &pom.display().to_string(),
-                    "dependency:build-classpath",
-                    &format!("-Dmdep.outputFile={out}"),
-                ],
-            )?;
-        }
-        let classpath = fs::read_to_string(&file).map_err(|e| e.to_string())?;
+        let classpath = classpath("pom.xml", "stock-classpath")?;
         Ok(Stock { classpath })
     }
 

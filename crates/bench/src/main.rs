@@ -35,6 +35,7 @@ struct Options {
     report: bool,
     ottla: PathBuf,
     kafka_classpath: String,
+    tools_classpath: String,
     nisshi: PathBuf,
     base: PathBuf,
 }
@@ -72,6 +73,7 @@ fn parse(args: Vec<String>) -> Result<Options, String> {
         report: false,
         ottla: PathBuf::from("target/release/ottla"),
         kafka_classpath: std::env::var("KAFKA_CLASSPATH").unwrap_or_default(),
+        tools_classpath: std::env::var("KAFKA_TOOLS_CLASSPATH").unwrap_or_default(),
         nisshi: std::env::var_os("NISSHI").unwrap_or_default().into(),
         base: std::env::temp_dir(),
     };
@@ -116,6 +118,10 @@ fn start() -> Result<(), String> {
         eprintln!("no Apache Kafka here (Java and Maven bring it): measuring Ottla alone");
         o.systems.retain(|s| *s != System::Kafka);
     }
+    if o.tools_classpath.is_empty() && o.scenarios.iter().any(|s| s.name == scenario::JAVA_CLIENTS) {
+        eprintln!("no Kafka tools here (Java and Maven bring them): leaving out {}", scenario::JAVA_CLIENTS);
+        o.scenarios.retain(|s| s.name != scenario::JAVA_CLIENTS);
+    }
     if o.systems.iter().any(|s| s.is_nisshi()) && o.nisshi.as_os_str().is_empty() {
         eprintln!("no nisshi here (`cargo install nisshi` brings it): leaving it out");
         o.systems.retain(|s| !s.is_nisshi());
@@ -132,6 +138,7 @@ fn start() -> Result<(), String> {
     let programs = Programs {
         ottla: o.ottla.clone(),
         kafka_classpath: o.kafka_classpath.clone(),
+        tools_classpath: o.tools_classpath.clone(),
         nisshi: o.nisshi.clone(),
     };
     let all = measure(&o, &programs)?;

@@ -44,18 +44,24 @@ fn field(text: &str, name: &str) -> u64 {
         .unwrap_or(0)
 }
 
+/// User and system time of a process, then those of its children that have ended, in seconds, from its `stat`.
+fn cpu_times_s(stat: &str) -> [f64; 4] {
+    let after_name = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+    let mut ticks = after_name.split_whitespace().skip(11);
+    let per_second = rustix::param::clock_ticks_per_second().max(1) as f64;
+    [(); 4].map(|()| ticks.next().and_then(|t| t.parse::<f64>().ok()).unwrap_or(0.0) / per_second)
+}
+
+/// CPU of the children of this process that have ended, seconds.
+pub fn children_cpu_s() -> f64 {
+    let [_, _, user_s, system_s] = cpu_times_s(&fs::read_to_string("/proc/self/stat").unwrap_or_default());
+    user_s + system_s
+}
+
 /// Reads the counters of a process; those that cannot be read are 0.
 pub fn usage(pid: u32) -> Usage {
     let read = |name: &str| fs::read_to_string(format!("/proc/{pid}/{name}")).unwrap_or_default();
-    let stat = read("stat");
-    let mut ticks = stat
-        .rsplit_once(')')
-        .map_or("", |(_, rest)| rest)
-        .split_whitespace()
-        .skip(11)
-        .filter_map(|t| t.parse::<f64>().ok());
-    let per_second = rustix::param::clock_ticks_per_second().max(1) as f64;
-    let (user, system) = (ticks.next().unwrap_or(0.0), ticks.next().unwrap_or(0.0));
+    let [user_s, system_s, ..] = cpu_times_s(&read("stat"));
     let io = read("io");
     let mut switches = 0;
     for task in fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten() {
@@ -63,8 +69,8 @@ pub fn usage(pid: u32) -> Usage {
         switches += field(&status, "voluntary_ctxt_switches") + field(&status, "nonvoluntary_ctxt_switches");
     }
     Usage {
-        user_s: user / per_second,
-        system_s: system / per_second,
+        user_s,
+        system_s,
         written_bytes: field(&io, "write_bytes"),
         io_calls: field(&io, "syscr") + field(&io, "syscw"),
         switches,

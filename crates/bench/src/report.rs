@@ -154,7 +154,7 @@ fn page(book: &Book, charts: &[(String, String)], by_hand: &str) -> String {
          written to the disk, the page cache is emptied (as root) and then has a file of 3 GiB come and go, so that no system pays for\n\
          pages that the hypervisor has to find. A cell is the median of the rounds, with the least and the greatest value.\n\
          CPU is user and system time of the broker's process, RSS its anonymous memory. The load comes from librdkafka on the\n\
-         same machine; from bare requests on sockets, with an exact number in flight, where librdkafka would be the bottleneck;\n\
+         same machine; from Kafka's Java tools in `java-clients`; from bare requests on sockets, with an exact number in flight, where librdkafka would be the bottleneck;\n\
          where the load generator's own CPU is near all there is, a rate says what it can do, and the broker's CPU is the figure\n\
          to look at. Apache Kafka (4.4.0, `xtask/java/kafka-broker.xml`) has its default heap of 1 GB and is warmed up by the same load.\n\n"
     );

@@ -56,6 +56,8 @@ pub struct Programs {
     pub ottla: PathBuf,
     /// Class path of a Kafka broker; empty when there is none.
     pub kafka_classpath: String,
+    /// Class path of Kafka's tools; empty when there is none.
+    pub tools_classpath: String,
     /// The program `nisshi`; empty when there is none.
     pub nisshi: PathBuf,
 }

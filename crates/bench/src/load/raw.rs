@@ -1,7 +1,7 @@
 //! Requests straight onto sockets, with an exact number in flight on each of many connections. Stock clients decide that
 //! number themselves, and are busier than the broker with requests this small.
 
-use std::io::{BufReader, Read, Write};
+use std::io::{BufReader, ErrorKind, IoSlice, Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
@@ -152,25 +152,63 @@ pub fn connect_small(load: &SmallRequests<'_>) -> Result<Loaded, String> {
     Ok(connections)
 }
 
+/// A request as it is sent: what is its own, and behind it what it may share with others.
+#[derive(Debug, Clone)]
+pub struct Frame {
+    own: Vec<u8>,
+    shared: Bytes,
+}
+
+impl From<Vec<u8>> for Frame {
+    fn from(own: Vec<u8>) -> Self {
+        Frame { own, shared: Bytes::new() }
+    }
+}
+
+/// The same frames with the bytes in which all of them end kept once. Sending the frames of a hundred topics then costs
+/// the generator what those of one cost: a copy of each of its own would come from memory and not from its caches, and a
+/// slower generator would look like a slower broker.
+pub fn with_shared_end(frames: Vec<Vec<u8>>) -> Vec<Frame> {
+    let Some(first) = frames.first() else { return Vec::new() };
+    let same =
+        |frame: &Vec<u8>| frame.iter().rev().zip(first.iter().rev()).take_while(|(a, b)| a == b).count();
+    let length = frames.iter().map(same).min().unwrap_or(0);
+    let shared = Bytes::copy_from_slice(&first[first.len() - length..]);
+    frames
+        .into_iter()
+        .map(|mut own| {
+            own.truncate(own.len() - length);
+            own.shrink_to_fit();
+            Frame { own, shared: shared.clone() }
+        })
+        .collect()
+}
+
 /// Connections, each with the frames that it sends in turn.
-pub type Loaded = Vec<(TcpStream, Vec<Vec<u8>>)>;
+pub type Loaded<F = Vec<u8>> = Vec<(TcpStream, Vec<F>)>;
 
 struct Connection {
     /// Answers that came together are read together, as clients do: or the generator is slower than what it measures.
     stream: BufReader<TcpStream>,
-    frames: Vec<Vec<u8>>,
+    frames: Vec<Frame>,
     next: usize,
     length: usize,
+    burst: Vec<u8>,
 }
 
 impl Connection {
     fn send(&mut self, count: u64) -> Result<(), String> {
-        let mut burst = Vec::new();
+        self.burst.clear();
         for _ in 0..count {
-            burst.extend_from_slice(&self.frames[self.next]);
+            let frame = &self.frames[self.next];
+            self.burst.extend_from_slice(&frame.own);
+            if !frame.shared.is_empty() {
+                write_both(self.stream.get_mut(), &self.burst, &frame.shared).map_err(|e| e.to_string())?;
+                self.burst.clear();
+            }
             self.next = (self.next + 1) % self.frames.len();
         }
-        self.stream.get_mut().write_all(&burst).map_err(|e| e.to_string())
+        self.stream.get_mut().write_all(&self.burst).map_err(|e| e.to_string())
     }
 
     /// The first answer is decoded, and so is each of another length: decoding all would cost more than the broker spends.
@@ -184,13 +222,26 @@ impl Connection {
     }
 }
 
+fn write_both(stream: &mut TcpStream, first: &[u8], second: &[u8]) -> std::io::Result<()> {
+    let mut parts = &mut [IoSlice::new(first), IoSlice::new(second)][..];
+    while !parts.is_empty() {
+        match stream.write_vectored(parts) {
+            Ok(0) => return Err(ErrorKind::WriteZero.into()),
+            Ok(written) => IoSlice::advance_slices(&mut parts, written),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
 /// Says what is wrong with a response.
 pub type Check<'a> = &'a (dyn Fn(Vec<u8>) -> Result<(), String> + Sync);
 
 /// Sends `requests` requests over the connections, `in_flight` at a time on each, from at most four threads, and ends early
 /// after `at_most`. An answer that `check` refuses ends it with an error.
-pub fn pipeline(
-    connections: Loaded,
+pub fn pipeline<F: Into<Frame>>(
+    connections: Loaded<F>,
     in_flight: usize,
     requests: u64,
     at_most: Duration,
@@ -200,7 +251,9 @@ pub fn pipeline(
     let per_connection = (requests / connections.len().max(1) as u64).max(1);
     let mut groups: Vec<Vec<Connection>> = (0..threads).map(|_| Vec::new()).collect();
     for (i, (stream, frames)) in connections.into_iter().enumerate() {
-        groups[i % threads].push(Connection { stream: BufReader::new(stream), frames, next: 0, length: 0 });
+        let frames = frames.into_iter().map(Into::into).collect();
+        let stream = BufReader::new(stream);
+        groups[i % threads].push(Connection { stream, frames, next: 0, length: 0, burst: Vec::new() });
     }
     let window = (in_flight as u64).min(per_connection);
     let began = Instant::now();
@@ -244,4 +297,25 @@ pub fn pipeline(
         }
         Ok(Answered { requests, elapsed: began.elapsed() })
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_that_share_their_end_are_the_same_bytes() {
+        let frames: Vec<Vec<u8>> = ["a", "bb", "b"].map(produce_frame_at).into();
+        let shared = with_shared_end(frames.clone());
+        let length = shared[0].shared.len();
+        assert!(length > 3 * 100 && shared.iter().all(|f| f.shared.len() == length && f.own.len() < 100));
+        let whole = |f: &Frame| [f.own.as_slice(), f.shared.as_ref()].concat();
+        assert_eq!(shared.iter().map(whole).collect::<Vec<_>>(), frames);
+        assert!(with_shared_end(Vec::new()).is_empty());
+    }
+
+    fn produce_frame_at(topic: &str) -> Vec<u8> {
+        let records = batch(BatchOptions::default(), 0, &[7; 100], 1).expect("a batch");
+        frame_of(&[(topic, vec![0, 1, 2])], &records, 1).expect("a frame")
+    }
 }

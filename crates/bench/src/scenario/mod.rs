@@ -5,6 +5,7 @@ mod compaction;
 mod durability;
 mod groups;
 mod hot_cold;
+mod java_clients;
 mod latency;
 mod partitions;
 mod producer_ids;
@@ -109,6 +110,9 @@ pub struct Scenario {
     pub run: Run,
 }
 
+/// The scenario that needs Kafka's Java tools.
+pub const JAVA_CLIENTS: &str = "java-clients";
+
 pub const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "startup",
@@ -144,6 +148,13 @@ pub const SCENARIOS: &[Scenario] = &[
         quick: false,
         not_nisshi: None,
         run: throughput::sizes_and_codecs,
+    },
+    Scenario {
+        name: JAVA_CLIENTS,
+        about: "Kafka's producer-perf-test and consumer-perf-test with the settings that Java clients have by themselves (acks=all, idempotent, batches of 16 KiB), 1 KiB records",
+        quick: false,
+        not_nisshi: None,
+        run: java_clients::java_clients,
     },
     Scenario {
         name: "consumers",

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use ottla_protocol::records::BatchOptions;
+
 use super::{Context, watch};
 use crate::load::librdkafka::{Produce, consume_all, produce};
 use crate::load::{admin, raw};
@@ -107,15 +109,19 @@ fn load(
     figures.push(Figure::more(format!("consume rate from {name}"), "MB/s", read.mb_per_s()));
 
     // librdkafka itself slows down with many partitions; these requests are the same whatever the number of partitions.
+    let value = &crate::load::payloads(1024, 1)[0];
+    let record = raw::batch(BatchOptions::default(), raw::now_ms(), value, 1)?;
+    let frames: Result<Vec<_>, String> = topics
+        .iter()
+        .map(|topic| raw::frame_of(&[(topic.as_str(), (0..BATCHES).collect())], &record, 1))
+        .collect();
+    let frames = raw::with_shared_end(frames?);
     let bare = |requests: u64| -> Result<raw::Answered, String> {
         let mut connections = Vec::new();
         for c in 0..4 {
             // Every connection goes through all topics, each from another one on.
-            let mut frames = Vec::new();
-            for i in 0..topics.len() {
-                let topic = &topics[(i + c * topics.len() / 4) % topics.len()];
-                frames.push(raw::produce_frame(&[(topic.as_str(), (0..BATCHES).collect())], 1024, 1)?);
-            }
+            let mut frames = frames.clone();
+            frames.rotate_left(c * topics.len() / 4);
             connections.push((raw::connect(node.port, None)?, frames));
         }
         raw::pipeline(connections, 2, requests, AT_MOST, &raw::check_produced)

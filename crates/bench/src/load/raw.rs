@@ -166,8 +166,8 @@ impl From<Vec<u8>> for Frame {
 }
 
 /// The same frames with the bytes in which all of them end kept once. Sending the frames of a hundred topics then costs
-/// the generator what those of one cost: a copy of each of its own would come from memory and not from its caches, and a
-/// slower generator would look like a slower broker.
+/// the generator what those of one cost: a copy of each of its own would come from memory and not from its caches, and
+/// one could not tell whether the generator or the broker is slower with many.
 pub fn with_shared_end(frames: Vec<Vec<u8>>) -> Vec<Frame> {
     let Some(first) = frames.first() else { return Vec::new() };
     let same =

@@ -4,7 +4,7 @@ use std::fs;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit};
 
 /// Counters of a process since it started.
 #[derive(Debug, Clone, Copy, Default)]
@@ -92,6 +92,14 @@ pub fn peak_mb(pid: u32) -> f64 {
 /// Descriptors that a process has.
 pub fn open_files(pid: u32) -> usize {
     fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count)
+}
+
+/// Lets this process, and those that it starts, open as many files as the system allows. Returns how many; none is no limit.
+pub fn raise_open_files() -> Option<u64> {
+    let limit = getrlimit(Resource::Nofile).maximum;
+    // A refusal leaves the limit as it was, and shows as a file or connection that fails.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit, maximum: limit });
+    limit
 }
 
 /// System calls that process `pid` makes while `load` runs, counted by `perf` or, where there is none, by `strace`, which

@@ -33,11 +33,6 @@ const READ_LARGE: usize = 256 * 1024;
 /// Room that is made for an announced frame, in multiples of what has come of it: ten thousand connections that
 /// announce much and send little must not take memory that they have not paid for.
 const TRUST: usize = 16;
-/// Of a large frame of which more than this is missing, so much has to be there before the connection is woken for it
-/// again: a client sends in pieces, and each would cost a wake-up and two system calls.
-const MANY_BYTES: usize = 128 * 1024;
-/// What has to have come of a frame for that: who announces much and sends little is read at once.
-const MANY_AFTER_BYTES: usize = 64 * 1024;
 /// Responses waiting to be sent beyond which no further request is read.
 const MAX_UNSENT_BYTES: usize = 8 * 1024 * 1024;
 /// Buffers handed to one vectored write.
@@ -83,7 +78,6 @@ pub(crate) async fn serve<C: Connection>(
         end_of_input: false,
         filled: false,
         usual: 0,
-        low_water: 1,
     };
     driver.run(shutdown).await;
     let held: usize = driver.pending.iter().map(|p| p.bytes).sum();
@@ -106,8 +100,6 @@ struct Driver<C> {
     filled: bool,
     /// Bytes of the last frame: the next is likely to be as large, and then comes with one read.
     usual: usize,
-    /// Bytes that have to be there before the system says that the socket can be read (`SO_RCVLOWAT`).
-    low_water: usize,
 }
 
 struct Output {
@@ -136,9 +128,6 @@ impl<C: Connection> Driver<C> {
             }
             let wants_read = !self.end_of_input && !self.closing && self.has_room();
             let blocked_by_budget = wants_read && self.options.budget.exhausted();
-            if wants_read {
-                self.set_low_water();
-            }
             let budget = Arc::clone(&self.options.budget);
             tokio::select! {
                 biased;
@@ -317,27 +306,6 @@ impl<C: Connection> Driver<C> {
         let announced = usize::try_from(self.announced()?).ok()?;
         let allowed = 0 < announced && announced <= self.options.max_frame_bytes;
         allowed.then(|| (4 + announced).saturating_sub(self.input.len()))
-    }
-
-    /// Has the system wait for a good part of a large frame. It says so at once where a lower mark is there already, and
-    /// whatever is there when the client closes, or when there is no room for more.
-    fn set_low_water(&mut self) {
-        let many = self.input.len() >= MANY_AFTER_BYTES && self.missing().is_some_and(|n| n > MANY_BYTES);
-        let wanted = if many { MANY_BYTES } else { 1 };
-        if wanted != self.low_water {
-            let value = wanted as libc::c_int;
-            // SAFETY: the descriptor is open, and the value is read during the call. Exercised by the tests of this crate.
-            unsafe {
-                libc::setsockopt(
-                    self.stream.as_raw_fd(),
-                    libc::SOL_SOCKET,
-                    libc::SO_RCVLOWAT,
-                    (&raw const value).cast(),
-                    size_of_val(&value) as libc::socklen_t,
-                );
-            }
-            self.low_water = wanted;
-        }
     }
 
     fn read_some(&mut self) -> io::Result<()> {

@@ -265,8 +265,7 @@ async fn announced_bytes_that_never_come_cost_no_memory() {
     assert!(grown < 25_600 * 1024, "{grown} bytes for 1,000 connections");
 }
 
-/// The connection sleeps while less than 128 KiB of a large frame are there, and wakes for its end however small that is,
-/// and for what follows.
+/// However a large frame is cut on its way, the connection wakes for its end, and for what follows.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_large_frame_that_comes_in_pieces_is_whole_and_what_follows_is_read_at_once() {
     let server = serve(LimitSettings::default(), Duration::ZERO);

@@ -123,19 +123,20 @@ pub fn produce(load: &Produce<'_>) -> Result<Produced, String> {
     Ok(Produced { bytes: good * load.record_bytes as u64, elapsed })
 }
 
-/// Reads `records` records of a topic from its beginning.
+/// Reads `records` records of a topic from its beginning, or for so long.
 pub fn consume(
     bootstrap: &str,
     topic: &str,
     partitions: i32,
     records: u64,
     settings: &[(&str, &str)],
+    at_most: Duration,
 ) -> Result<Produced, String> {
     let consumer = consumer(bootstrap, &[topic.to_owned()], partitions, settings)?;
     let began = Instant::now();
     let (mut seen, mut bytes) = (0, 0);
     let mut last = Instant::now();
-    while seen < records {
+    while seen < records && began.elapsed() < at_most {
         match consumer.poll(Duration::from_millis(100)) {
             Some(Ok(message)) => {
                 seen += 1;
@@ -148,6 +149,9 @@ pub fn consume(
             }
             None => {}
         }
+    }
+    if bytes == 0 {
+        return Err("nothing was consumed".to_owned());
     }
     Ok(Produced { bytes, elapsed: began.elapsed() })
 }

@@ -3,6 +3,7 @@
 pub mod admin;
 pub mod committed;
 pub mod fetch;
+pub mod floor;
 pub mod java;
 pub mod librdkafka;
 pub mod open_loop;

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use ottla_protocol::ApiKey;
 use ottla_protocol::messages::{ApiVersionsRequest, ApiVersionsResponse};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::{Context, watch};
 use crate::load::admin;
@@ -68,9 +67,7 @@ pub fn small_requests(ctx: &Context<'_>) -> Result<Vec<Figure>, String> {
 
 pub fn connections(ctx: &Context<'_>) -> Result<Vec<Figure>, String> {
     const IDLE: usize = 10_000;
-    let limit = getrlimit(Resource::Nofile);
-    // A refusal leaves the limit as it was, and shows as a connection that fails.
-    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+    process::raise_open_files();
     let node = ctx.start("max.connections.per.ip=100000\n")?;
     let wanted = ctx.amount(IDLE as u64) as usize;
     // A first few, so that what is made once is not counted as theirs.

@@ -1,12 +1,15 @@
 //! The load of Kafka's Java clients, with the settings that they have by themselves.
 
 use super::Context;
+use crate::load::floor::received_and_written;
 use crate::load::java::Tool;
 use crate::stats::Figure;
 use crate::system::Node;
 use crate::{load::admin, machine, process};
 
 const KIB: usize = 1024;
+/// `batch.size` that Java producers have by themselves.
+const BATCH_BYTES: usize = 16 * KIB;
 const PARTITIONS: i32 = 4;
 const TOPIC: &str = "java";
 
@@ -20,9 +23,12 @@ pub fn java_clients(ctx: &Context<'_>) -> Result<Vec<Figure>, String> {
     ctx.say("warming up");
     tool.produce(KIB)?;
     machine::warm_page_cache(&ctx.base, records * 2 * KIB as u64);
+    let floor = received_and_written(&ctx.base, records * KIB as u64, BATCH_BYTES)?;
     let mut figures = Vec::new();
     ctx.say("producing");
     measure(&node, &mut figures, "produced", records, || tool.produce(KIB))?;
+    let what = "a loop that receives as much, 16 KiB at a time, and writes it to a file: CPU per GB";
+    figures.push(Figure::less(what, "s", floor));
     ctx.say("consuming");
     let all = Tool { records: records * 2, ..tool };
     measure(&node, &mut figures, "consumed", all.records, || all.consume())?;

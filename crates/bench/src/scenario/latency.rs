@@ -1,8 +1,10 @@
 //! How long a record takes from the time it was due to its consumer.
 
+use std::time::Duration;
+
 use super::Context;
-use crate::load::admin;
 use crate::load::open_loop::end_to_end as run;
+use crate::load::{admin, floor};
 use crate::machine::Sleeper;
 use crate::stats::Figure;
 
@@ -51,6 +53,15 @@ fn at(ctx: &Context<'_>, rates: &[u64]) -> Result<Vec<Figure>, String> {
         let figure =
             Figure::less(format!("CPU per record at {rate_text}"), "us", used.cpu_s() * 1e6 / records);
         figures.push(if *rate == 10_000 { figure.aim(1.0 / 6.0) } else { figure });
+        // What the linger has a producer send at once.
+        let batch = (rate / 1_000).max(1);
+        let times = ctx.lasting(10).as_millis() as u32;
+        let floor = floor::passed_on(&ctx.base, (batch * 1024) as usize, Duration::from_millis(1), times)?;
+        figures.push(Figure::less(
+            format!("a loop that appends and passes on as much each ms: CPU per record at {rate_text}"),
+            "us",
+            floor / batch as f64,
+        ));
     }
     Ok(figures)
 }

@@ -6,7 +6,8 @@ use ottla_protocol::records::BatchOptions;
 
 use super::{Context, watch};
 use crate::load::librdkafka::{Produce, consume_all, produce};
-use crate::load::{admin, raw};
+use crate::load::{admin, floor, raw};
+use crate::process;
 use crate::stats::Figure;
 use crate::system::Node;
 
@@ -17,6 +18,7 @@ const BATCHES: i32 = SPREAD;
 const AT_MOST: Duration = Duration::from_secs(30);
 
 pub fn partitions(ctx: &Context<'_>) -> Result<Vec<Figure>, String> {
+    process::raise_open_files();
     let mut figures = Vec::new();
     let mut of_100 = None;
     for partitions in [100usize, 1_000, 5_000, 10_000] {
@@ -133,5 +135,12 @@ fn load(
     let rate = batches as f64 / done.elapsed.as_secs_f64();
     figures.push(Figure::more(format!("one-record batches with {name}"), "1/s", rate));
     figures.push(Figure::less(format!("CPU per one-record batch with {name}"), "us", spent.us_per(batches)));
+    let files = topics.len() * SPREAD as usize;
+    let append = floor::appended(&ctx.base, files, record.len(), batches as usize)?;
+    figures.push(Figure::less(
+        format!("a loop that appends such batches to {files} files: CPU per batch"),
+        "us",
+        append,
+    ));
     Ok(Rates { stock: rate_of_stock, bare: rate })
 }

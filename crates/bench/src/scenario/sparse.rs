@@ -5,14 +5,13 @@ use std::fs::OpenOptions;
 use std::time::{Duration, Instant};
 
 use ottla_protocol::records::BatchOptions;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::startup::{SPREAD, until_served};
 use super::{Context, watch};
 use crate::load::{admin, payloads, raw};
-use crate::machine;
 use crate::stats::Figure;
 use crate::system::{Node, STOP_PATIENCE};
+use crate::{machine, process};
 
 const PARTITIONS: u64 = 10_000;
 const SEGMENT_BYTES: u64 = 1_000_000_000;
@@ -25,8 +24,7 @@ const AT_MOST: Duration = Duration::from_secs(300);
 
 pub fn sparse(ctx: &Context<'_>) -> Result<Vec<Figure>, String> {
     let wanted = ctx.either(PARTITIONS, 500);
-    let limit = getrlimit(Resource::Nofile).maximum;
-    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit, maximum: limit });
+    let limit = process::raise_open_files();
     let fit = limit.map_or(u64::MAX, |l| l.saturating_sub(OTHER_FILES) / 2) / SPREAD as u64 * SPREAD as u64;
     let partitions = wanted.min(fit);
     // Nothing is to be deleted for its age or size.

@@ -128,8 +128,8 @@ impl DiskFile for SimFile {
         read.ok_or_else(|| io::ErrorKind::WouldBlock.into())
     }
 
-    fn is_cached(&self, _position: u64, _len: u64) -> io::Result<bool> {
-        Ok(self.fs.disk().is_cached())
+    fn cached_bytes(&self, _position: u64, len: u64) -> io::Result<u64> {
+        Ok(self.fs.disk().cached_bytes(len))
     }
 
     fn pread_once(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {

@@ -4,7 +4,7 @@ mod hooked_disk;
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use hooked_disk::{HookedDisk, Hooks};
 use ottla_protocol::records::{BatchBuilder, BatchIter, BatchOptions};
@@ -22,6 +22,8 @@ const VALUE_BYTES: usize = 1000;
 #[derive(Debug, Default)]
 struct Cache {
     cold: AtomicBool,
+    /// Per cent of what is cold that is in memory all the same, here and there.
+    percent: AtomicU64,
     cannot_tell: AtomicBool,
     cannot_forget: AtomicBool,
     /// Reads that wait, into the page cache and past it.
@@ -43,11 +45,15 @@ impl Hooks for Cache {
         }
         file.pread(buffer, position)
     }
-    fn is_cached(&self, _file: &dyn DiskFile, _position: u64, _len: u64) -> io::Result<bool> {
+    fn cached_bytes(&self, _file: &dyn DiskFile, _position: u64, len: u64) -> io::Result<u64> {
         if self.cannot_tell.load(Ordering::Relaxed) {
             return Err(io::ErrorKind::Unsupported.into());
         }
-        Ok(!self.cold.load(Ordering::Relaxed))
+        Ok(if self.cold.load(Ordering::Relaxed) {
+            len * self.percent.load(Ordering::Relaxed) / 100
+        } else {
+            len
+        })
     }
     fn pread_once(&self, file: &dyn DiskFile, buffer: &mut [u8], position: u64) -> io::Result<usize> {
         if self.cannot_forget.load(Ordering::Relaxed) {
@@ -230,6 +236,21 @@ fn reading_ahead_ends_where_the_page_cache_has_what_comes_next() {
 }
 
 #[test]
+fn what_was_evicted_here_and_there_goes_back_to_the_page_cache() {
+    let setup = Setup::new(1 << 20);
+    setup.set_cold(true);
+    setup.cache.percent.store(75, Ordering::Relaxed);
+    for offset in [0, 1] {
+        let (bytes, was_cached) = setup.fetch(offset, VALUE_BYTES);
+        assert_eq!((check(&bytes), was_cached), ((offset, offset + 1), false));
+    }
+    assert_eq!(setup.cache.past.load(Ordering::Relaxed), 0);
+    setup.cache.percent.store(25, Ordering::Relaxed);
+    setup.fetch(2, VALUE_BYTES);
+    assert_eq!(setup.cache.past.load(Ordering::Relaxed), 1, "most of it is in nobody's memory");
+}
+
+#[test]
 fn near_the_end_the_page_cache_is_used() {
     let setup = Setup::new(1 << 20);
     setup.set_cold(true);
@@ -283,7 +304,7 @@ fn the_real_file_system_says_what_is_in_memory() {
         Ok(read) => {
             assert!(read > 0);
             assert_eq!(buffer[..read], content[77..77 + read]);
-            assert!(file.is_cached(77, 100_000).expect("it could tell a moment ago"));
+            assert_eq!(file.cached_bytes(77, 100_000).expect("it could tell a moment ago"), 100_000);
         }
         // Some file systems cannot tell, and say so.
         Err(error) => assert_eq!(error.kind(), io::ErrorKind::Unsupported),

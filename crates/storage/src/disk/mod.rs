@@ -171,11 +171,11 @@ pub trait DiskFile: Send + Sync + Debug {
         Err(io::ErrorKind::Unsupported.into())
     }
 
-    /// Whether all of a range is in memory.
+    /// How many bytes of a range are in memory, by pages: `len` when all of them are.
     ///
     /// # Errors
     /// [`io::ErrorKind::Unsupported`] from a file system that does not tell; as the system says.
-    fn is_cached(&self, position: u64, len: u64) -> io::Result<bool> {
+    fn cached_bytes(&self, position: u64, len: u64) -> io::Result<u64> {
         let _ = (position, len);
         Err(io::ErrorKind::Unsupported.into())
     }

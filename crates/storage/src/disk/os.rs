@@ -154,8 +154,8 @@ impl DiskFile for OsFile {
     }
 
     #[cfg(target_os = "linux")]
-    fn is_cached(&self, position: u64, len: u64) -> io::Result<bool> {
-        linux::is_cached(&self.0, position, len)
+    fn cached_bytes(&self, position: u64, len: u64) -> io::Result<u64> {
+        linux::cached_bytes(&self.0, position, len)
     }
 
     #[cfg(target_os = "linux")]

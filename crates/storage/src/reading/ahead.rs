@@ -16,6 +16,8 @@ pub(super) const STEP_BYTES: u64 = 2 << 20;
 /// Pieces in memory of one log directory, those included that are on their way to a client. Beyond it a reader that catches
 /// up is served through the page cache like any other.
 const MAX_HELD_BYTES: usize = 64 << 20;
+/// Buffers of pieces that are kept for the next ones: a new one costs a page fault for every 4 KiB, and zeros.
+const MAX_SPARE: usize = 4;
 /// A piece that nobody read from for so long goes.
 const IDLE: Duration = Duration::from_secs(5);
 /// The longest that a read waits for a piece that is being read ahead before it reads itself.
@@ -63,7 +65,21 @@ pub(crate) struct Ahead {
     count: AtomicUsize,
     /// One that was being read is there, or will not be.
     arrived: Condvar,
-    held: Arc<AtomicUsize>,
+    memory: Arc<Memory>,
+}
+
+#[derive(Debug, Default)]
+struct Memory {
+    /// Bytes of pieces, those included that readers have.
+    held: AtomicUsize,
+    /// Buffers for the next pieces, [`MAX_SPARE`] at most.
+    spare: Mutex<Vec<Vec<u8>>>,
+}
+
+impl Memory {
+    fn spare(&self) -> MutexGuard<'_, Vec<Vec<u8>>> {
+        self.spare.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
 }
 
 /// Memory of a piece, given back when the last reader lets go of it.
@@ -71,7 +87,7 @@ pub(crate) struct Ahead {
 struct Buffer {
     bytes: Vec<u8>,
     len: usize,
-    held: Arc<AtomicUsize>,
+    memory: Arc<Memory>,
 }
 
 struct Shared(Arc<Buffer>);
@@ -84,7 +100,11 @@ impl AsRef<[u8]> for Shared {
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        self.held.fetch_sub(self.len, Ordering::AcqRel);
+        self.memory.held.fetch_sub(self.len, Ordering::AcqRel);
+        let mut spare = self.memory.spare();
+        if self.bytes.capacity() == STEP_BYTES as usize && spare.len() < MAX_SPARE {
+            spare.push(std::mem::take(&mut self.bytes));
+        }
     }
 }
 
@@ -164,9 +184,10 @@ impl Ahead {
     /// Memory for a piece; none when there is no more. Those that were used least recently go first.
     pub(super) fn reserve(&self, len: usize) -> bool {
         loop {
-            let held = self.held.load(Ordering::Acquire);
-            if held.saturating_add(len) <= MAX_HELD_BYTES {
-                let taken = self.held.compare_exchange(held, held + len, Ordering::AcqRel, Ordering::Acquire);
+            let held = &self.memory.held;
+            let now = held.load(Ordering::Acquire);
+            if now.saturating_add(len) <= MAX_HELD_BYTES {
+                let taken = held.compare_exchange(now, now + len, Ordering::AcqRel, Ordering::Acquire);
                 if taken.is_ok() {
                     return true;
                 }
@@ -184,14 +205,22 @@ impl Ahead {
         }
     }
 
+    /// A buffer of `len` bytes to be read into; what it holds before is of no meaning.
+    pub(super) fn buffer(&self, len: usize) -> Vec<u8> {
+        let spare = if len <= STEP_BYTES as usize { self.memory.spare().pop() } else { None };
+        let mut buffer = spare.unwrap_or_default();
+        buffer.resize(len, 0);
+        buffer
+    }
+
     /// Gives memory back that was reserved and not used.
     pub(super) fn give_back(&self, len: usize) {
-        self.held.fetch_sub(len, Ordering::AcqRel);
+        self.memory.held.fetch_sub(len, Ordering::AcqRel);
     }
 
     /// Adds a piece of the memory that was reserved for it.
     pub(super) fn insert(&self, segment: u64, position: u64, bytes: Vec<u8>, reserved: usize) -> Bytes {
-        let buffer = Buffer { bytes, len: reserved, held: Arc::clone(&self.held) };
+        let buffer = Buffer { bytes, len: reserved, memory: Arc::clone(&self.memory) };
         let piece = Piece { segment, position, bytes: Arc::new(buffer), used: Instant::now() };
         let bytes = piece.slice(position, usize::MAX);
         let mut inner = self.inner();
@@ -229,12 +258,14 @@ impl Ahead {
 
     /// Lets go of pieces that nobody reads from any more.
     pub(crate) fn expire(&self) {
-        if self.count.load(Ordering::Acquire) == 0 {
-            return;
+        if self.count.load(Ordering::Acquire) > 0 {
+            let mut inner = self.inner();
+            inner.pieces.retain(|piece| piece.used.elapsed() < IDLE);
+            self.count.store(inner.pieces.len(), Ordering::Release);
         }
-        let mut inner = self.inner();
-        inner.pieces.retain(|piece| piece.used.elapsed() < IDLE);
-        self.count.store(inner.pieces.len(), Ordering::Release);
+        if self.count.load(Ordering::Acquire) == 0 {
+            *self.memory.spare() = Vec::new();
+        }
     }
 }
 
@@ -257,13 +288,13 @@ impl ReadAhead {
         let len = STEP_BYTES.min(self.segment_bytes.saturating_sub(self.position)) as usize;
         // Where a file system does not tell, a reader that is read ahead for is behind whatever counts as in memory.
         let cached = CachedReads { dir: reads, segment: self.segment, hot_from: u64::MAX };
-        if len == 0 || cached.is_cached(&*self.file, self.position, len as u64).unwrap_or(false) {
+        if len == 0 || cached.is_mostly_cached(&*self.file, self.position, len as u64) {
             return;
         }
         if !reads.ahead.reserve(len) {
             return;
         }
-        let mut bytes = vec![0; len];
+        let mut bytes = reads.ahead.buffer(len);
         match reads.read_once(&*self.file, &mut bytes, self.position) {
             Ok(read) if read > 0 => {
                 bytes.truncate(read);

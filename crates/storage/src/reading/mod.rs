@@ -116,16 +116,21 @@ impl CachedReads<'_> {
         }
     }
 
-    /// Whether a range is in memory, as far as can be told.
-    fn is_cached(&self, file: &dyn DiskFile, position: u64, len: u64) -> io::Result<bool> {
+    /// Whether more than half of a range is in memory, as far as can be told.
+    fn is_mostly_cached(&self, file: &dyn DiskFile, position: u64, len: u64) -> bool {
+        self.cached_bytes(file, position, len).is_ok_and(|cached| cached > len / 2)
+    }
+
+    /// How many bytes of a range are in memory, as far as can be told: `len` when all of them are.
+    fn cached_bytes(&self, file: &dyn DiskFile, position: u64, len: u64) -> io::Result<u64> {
         if !self.dir.cannot_tell.load(Ordering::Relaxed) {
-            match file.is_cached(position, len) {
+            match file.cached_bytes(position, len) {
                 Err(error) if error.kind() == io::ErrorKind::Unsupported => {
                     self.dir.cannot_tell.store(true, Ordering::Relaxed);
                 }
                 other => return other,
             }
         }
-        Ok(position >= self.hot_from)
+        Ok(if position >= self.hot_from { len } else { 0 })
     }
 }

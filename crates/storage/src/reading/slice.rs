@@ -104,7 +104,8 @@ impl FetchSlice {
         }
         let cached = CachedReads { dir: reads, segment: origin.segment, hot_from: origin.hot_from };
         if self.is_sent_from_file() {
-            let is_cached = cached.is_cached(&*self.file, self.position, self.len as u64)?;
+            let len = self.len as u64;
+            let is_cached = cached.cached_bytes(&*self.file, self.position, len)? == len;
             return Ok(is_cached.then_some((Loaded::File(self.len), None)));
         }
         let mut bytes = vec![0; self.len];
@@ -139,6 +140,7 @@ impl FetchSlice {
         if let Some(origin) = &self.origin {
             let reads = origin.dir.reads();
             if origin.catch_up
+                && !self.is_mostly_cached(origin, reads, len)
                 && let Some(bytes) = self.load_once(origin, reads, len)?
             {
                 return Ok(Loaded::Bytes(bytes));
@@ -159,6 +161,13 @@ impl FetchSlice {
         }
     }
 
+    /// Whether so much is in the page cache that the rest goes there as well: whoever catches up through what was evicted
+    /// here and there is served from the cache, and not from a copy of all of it.
+    fn is_mostly_cached(&self, origin: &Origin, reads: &DirReads, len: usize) -> bool {
+        let cached = CachedReads { dir: reads, segment: origin.segment, hot_from: origin.hot_from };
+        cached.is_mostly_cached(&*self.file, self.position, len as u64)
+    }
+
     /// Reads a large piece past the page cache; none when there is no memory for it.
     fn load_once(&self, origin: &Origin, reads: &DirReads, len: usize) -> io::Result<Option<Bytes>> {
         let least = origin.first_batch.min(self.len).max(1);
@@ -172,7 +181,7 @@ impl FetchSlice {
         if piece < len || !reads.ahead.reserve(piece) {
             return Ok(None);
         }
-        let mut bytes = vec![0; piece];
+        let mut bytes = reads.ahead.buffer(piece);
         let read = reads.read_once(&*self.file, &mut bytes, self.position);
         match read {
             Ok(read) if read >= len => {

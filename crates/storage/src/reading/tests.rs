@@ -62,3 +62,19 @@ fn the_end_of_a_segment_is_not_read_beyond() {
     assert_eq!((hit.bytes.len(), hit.next), (STEP, None));
     assert!(ahead.get(1, STEP_BYTES - 1, 2, STEP, STEP_BYTES).is_none(), "less than a batch is of no use");
 }
+
+#[test]
+fn the_memory_of_a_piece_that_went_serves_the_next() {
+    let ahead = Ahead::default();
+    assert!(ahead.reserve(STEP));
+    let buffer = ahead.buffer(STEP);
+    let place = buffer.as_ptr();
+    drop(ahead.insert(1, 0, buffer, STEP));
+    for segment in 2..34 {
+        add(&ahead, segment, 0).expect("the oldest makes room");
+    }
+    let buffer = ahead.buffer(STEP / 2);
+    assert_eq!((buffer.as_ptr(), buffer.len()), (place, STEP / 2));
+    let other = ahead.buffer(STEP);
+    assert_ne!(other.as_ptr(), place, "it has one owner");
+}

@@ -31,8 +31,8 @@ pub trait Hooks: Debug + Send + Sync + 'static {
         file.pread_cached(buffer, position)
     }
 
-    fn is_cached(&self, file: &dyn DiskFile, position: u64, len: u64) -> io::Result<bool> {
-        file.is_cached(position, len)
+    fn cached_bytes(&self, file: &dyn DiskFile, position: u64, len: u64) -> io::Result<u64> {
+        file.cached_bytes(position, len)
     }
 
     fn pread_once(&self, file: &dyn DiskFile, buffer: &mut [u8], position: u64) -> io::Result<usize> {
@@ -100,8 +100,8 @@ impl<H: Hooks> DiskFile for HookedFile<H> {
     fn pread_cached(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
         self.hooks.pread_cached(&*self.inner, buffer, position)
     }
-    fn is_cached(&self, position: u64, len: u64) -> io::Result<bool> {
-        self.hooks.is_cached(&*self.inner, position, len)
+    fn cached_bytes(&self, position: u64, len: u64) -> io::Result<u64> {
+        self.hooks.cached_bytes(&*self.inner, position, len)
     }
     fn pread_once(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
         self.hooks.pread_once(&*self.inner, buffer, position)

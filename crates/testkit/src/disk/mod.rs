@@ -476,9 +476,9 @@ impl SimDisk {
         self.read(handle, &mut buffer[..len], position).map(Some)
     }
 
-    /// Whether a range is in memory, by chance.
-    pub fn is_cached(&mut self) -> bool {
-        self.rng.chance(1, 2)
+    /// How much of `len` bytes is in memory, by chance: half of the time all of it.
+    pub fn cached_bytes(&mut self, len: u64) -> u64 {
+        if self.rng.chance(1, 2) { len } else { self.rng.below(len.max(1)) }
     }
 
     /// Writes all of `bytes`. After an error a part of them may be written.

@@ -65,8 +65,8 @@ impl Hooks for Gate {
         }
         file.pread(buffer, position)
     }
-    fn is_cached(&self, _file: &dyn DiskFile, _position: u64, _len: u64) -> io::Result<bool> {
-        Ok(!self.is_closed())
+    fn cached_bytes(&self, _file: &dyn DiskFile, _position: u64, len: u64) -> io::Result<u64> {
+        Ok(if self.is_closed() { 0 } else { len })
     }
     fn pread_once(&self, _file: &dyn DiskFile, _buffer: &mut [u8], _position: u64) -> io::Result<usize> {
         Err(io::ErrorKind::Unsupported.into())

@@ -65,10 +65,10 @@ pub(super) fn start_writeback(file: &File, position: u64, len: u64) {
     unsafe { libc::sync_file_range(file.as_raw_fd(), position, len, libc::SYNC_FILE_RANGE_WRITE) };
 }
 
-/// Whether every page of a range is in the page cache.
-pub(super) fn is_cached(file: &File, position: u64, len: u64) -> io::Result<bool> {
+/// How many bytes of a range are in the page cache, by pages.
+pub(super) fn cached_bytes(file: &File, position: u64, len: u64) -> io::Result<u64> {
     if len == 0 {
-        return Ok(true);
+        return Ok(0);
     }
     let range = Range { off: position, len };
     let mut stat = CacheStat::default();
@@ -78,12 +78,14 @@ pub(super) fn is_cached(file: &File, position: u64, len: u64) -> io::Result<bool
     if code == 0 {
         let page = page_bytes();
         let pages = (position + len - 1) / page - position / page + 1;
-        return Ok(stat.nr_cache >= pages);
+        return Ok(if stat.nr_cache >= pages { len } else { (stat.nr_cache * page).min(len - 1) });
     }
     let error = io::Error::last_os_error();
     match error.raw_os_error() {
         // Not in this kernel, not for this kind of file, or not for us: a byte here and there says as much.
-        Some(libc::ENOSYS | libc::EOPNOTSUPP | libc::EPERM) => probe(file, position, len),
+        Some(libc::ENOSYS | libc::EOPNOTSUPP | libc::EPERM) => {
+            Ok(if probe(file, position, len)? { len } else { 0 })
+        }
         _ => Err(error),
     }
 }

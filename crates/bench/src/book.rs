@@ -82,6 +82,7 @@ impl Row {
         let holds = |is: f64, aim: f64| match self.better {
             Better::Less => is <= aim,
             Better::More => is >= aim,
+            Better::Neither => true,
         };
         match (self.aim, self.goal) {
             (Some(aim), None) => Some(holds(self.ratio()?, aim)),

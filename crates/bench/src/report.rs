@@ -98,7 +98,7 @@ pub fn compare(now: &Book, earlier: &Book) -> String {
     let mut out = String::from("| figure | before | now | |\n|---|---|---|---|\n");
     for entry in &now.entries {
         let Some(old) = earlier.find(&entry.scenario) else { continue };
-        for f in &entry.figures {
+        for f in entry.figures.iter().filter(|f| f.better != Better::Neither) {
             let Some(was) = old.figures.iter().find(|o| o.name == f.name) else { continue };
             let median = |row: &Row| row.spread(OTTLA).map(|s| s.median);
             let (before, now) = match (was.ratio(), f.ratio(), median(was), median(f)) {

@@ -12,6 +12,8 @@ use crate::book::Row;
 pub enum Better {
     Less,
     More,
+    /// It tells of the machine or the load generator, and not of a system.
+    Neither,
 }
 
 /// One measured number.
@@ -35,6 +37,11 @@ impl Figure {
 
     pub fn more(name: impl Into<String>, unit: &'static str, value: f64) -> Figure {
         Figure { name: name.into(), unit, better: Better::More, value, aim: None, goal: None }
+    }
+
+    /// What the machine or the load generator had to do with the figures beside it.
+    pub fn beside(name: impl Into<String>, unit: &'static str, value: f64) -> Figure {
+        Figure { name: name.into(), unit, better: Better::Neither, value, aim: None, goal: None }
     }
 
     pub fn aim(mut self, ratio: f64) -> Figure {

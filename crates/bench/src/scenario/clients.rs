@@ -50,7 +50,7 @@ pub fn small_requests(ctx: &Context<'_>) -> Result<Vec<Figure>, String> {
             None => figure,
         });
         figures.push(Figure::more(format!("one-record produce requests: {name}"), "1/s", done.per_s()));
-        figures.push(Figure::less(format!("load generator's CPU: {name}"), "% of a core", spent.generator));
+        figures.push(Figure::beside(format!("load generator's CPU: {name}"), "% of a core", spent.generator));
         let switches = spent.broker.switches as f64 / done.requests as f64;
         figures.push(Figure::less(format!("context switches per request: {name}"), "", switches));
         // In a pass of its own: whoever counts slows what is counted.
@@ -86,7 +86,7 @@ pub fn connections(ctx: &Context<'_>) -> Result<Vec<Figure>, String> {
         Figure::less("memory per idle connection", "B", each),
         Figure::less("CPU per new connection with its first request", "us", spent.us_per(wanted as u64)),
         Figure::more("new connections", "1/s", wanted as f64 / spent.elapsed.as_secs_f64()),
-        Figure::less("load generator's CPU", "% of a core", spent.generator),
+        Figure::beside("load generator's CPU", "% of a core", spent.generator),
         Figure::less(
             "idle CPU with all of them open",
             "% of a core",

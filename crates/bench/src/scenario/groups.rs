@@ -111,7 +111,7 @@ fn commits(ctx: &Context<'_>, node: &Node, figures: &mut Vec<Figure>) -> Result<
     let (done, spent) = watch(node, || run(ctx.lasting(10)))?;
     figures.push(Figure::more("offset commits: 10 groups, 10 connections, 5 in flight", "1/s", done.per_s()));
     figures.push(Figure::less("CPU per offset commit", "us", spent.us_per(done.requests)));
-    figures.push(Figure::less("load generator's CPU, commits", "% of a core", spent.generator));
+    figures.push(Figure::beside("load generator's CPU, commits", "% of a core", spent.generator));
     Ok(())
 }
 

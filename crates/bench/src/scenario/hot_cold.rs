@@ -79,6 +79,6 @@ pub fn hot_cold(ctx: &Context<'_>) -> Result<Vec<Figure>, String> {
     figures.push(Figure::less("broker's CPU beside the cold reader", "% of a core", {
         spent.broker.cpu_s() / spent.elapsed.as_secs_f64() * 100.0
     }));
-    figures.push(Figure::less("load generator's CPU", "% of a core", spent.generator));
+    figures.push(Figure::beside("load generator's CPU", "% of a core", spent.generator));
     Ok(figures)
 }

@@ -28,7 +28,7 @@ pub fn java_clients(ctx: &Context<'_>) -> Result<Vec<Figure>, String> {
     ctx.say("producing");
     measure(&node, &mut figures, "produced", records, || tool.produce(KIB))?;
     let what = "a loop that receives as much, 16 KiB at a time, and writes it to a file: CPU per GB";
-    figures.push(Figure::less(what, "s", floor));
+    figures.push(Figure::beside(what, "s", floor));
     ctx.say("consuming");
     let all = Tool { records: records * 2, ..tool };
     measure(&node, &mut figures, "consumed", all.records, || all.consume())?;
@@ -54,6 +54,6 @@ fn measure(
         "MB/s",
         per_s * KIB as f64 / 1e6,
     ));
-    figures.push(Figure::less(format!("CPU of the tool per GB {what}"), "s", tool / gb));
+    figures.push(Figure::beside(format!("CPU of the tool per GB {what}"), "s", tool / gb));
     Ok(())
 }

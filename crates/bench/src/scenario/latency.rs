@@ -47,7 +47,7 @@ fn at(ctx: &Context<'_>, rates: &[u64]) -> Result<Vec<Figure>, String> {
         for (name, quantile) in [("p99", 0.99), ("p99.9", 0.999)] {
             let value = late.value_at_quantile(quantile) as f64 / 1e3;
             let what = format!("a thread that sleeps 1 ms at a time wakes late, at {rate_text}: {name}");
-            figures.push(Figure::less(what, "ms", value));
+            figures.push(Figure::beside(what, "ms", value));
         }
         let records = *rate as f64 * lasting.as_secs_f64();
         let figure =
@@ -57,7 +57,7 @@ fn at(ctx: &Context<'_>, rates: &[u64]) -> Result<Vec<Figure>, String> {
         let batch = (rate / 1_000).max(1);
         let times = ctx.lasting(10).as_millis() as u32;
         let floor = floor::passed_on(&ctx.base, (batch * 1024) as usize, Duration::from_millis(1), times)?;
-        figures.push(Figure::less(
+        figures.push(Figure::beside(
             format!("a loop that appends and passes on as much each ms: CPU per record at {rate_text}"),
             "us",
             floor / batch as f64,

@@ -103,7 +103,7 @@ fn load(
     let cpu = spent.broker.cpu_s() / done.gb();
     figures.push(Figure::less(format!("CPU per GB produced with {name}"), "s", cpu));
     let generator = format!("load generator's CPU, producing with {name}");
-    figures.push(Figure::less(generator, "% of a core", spent.generator));
+    figures.push(Figure::beside(generator, "% of a core", spent.generator));
 
     let (read, spent) = watch(node, || consume_all(&bootstrap, topics, SPREAD, AT_MOST))?;
     let cpu = spent.broker.cpu_s() / read.gb();
@@ -137,7 +137,7 @@ fn load(
     figures.push(Figure::less(format!("CPU per one-record batch with {name}"), "us", spent.us_per(batches)));
     let files = topics.len() * SPREAD as usize;
     let append = floor::appended(&ctx.base, files, record.len(), batches as usize)?;
-    figures.push(Figure::less(
+    figures.push(Figure::beside(
         format!("a loop that appends such batches to {files} files: CPU per batch"),
         "us",
         append,

@@ -63,13 +63,13 @@ pub fn produce_and_consume(ctx: &Context<'_>) -> Result<Vec<Figure>, String> {
             .aim(1.0 / 6.0),
     );
     figures.push(Figure::less("of it in user mode, producing", "s", used.user_s / gb));
-    figures.push(Figure::less(
+    figures.push(Figure::beside(
         "a loop that receives as much and writes it to a file: CPU per GB",
         "s",
         floor,
     ));
     figures.push(Figure::more("produce rate (1 KiB)", "MB/s", done.mb_per_s()));
-    figures.push(Figure::less("load generator's CPU, producing", "% of a core", spent.generator));
+    figures.push(Figure::beside("load generator's CPU, producing", "% of a core", spent.generator));
     figures.push(Figure::less("bytes to disk per byte produced", "", used.written_bytes as f64 / gb / 1e9));
     figures.push(Figure::less("context switches per MB produced", "", used.switches as f64 / gb / 1e3));
     // In a pass of its own: whoever counts slows what is counted.
@@ -86,7 +86,7 @@ pub fn produce_and_consume(ctx: &Context<'_>) -> Result<Vec<Figure>, String> {
     figures.push(Figure::less("CPU per GB consumed (1 KiB)", "s", used.cpu_s() / gb).aim(1.0 / 3.0));
     figures.push(Figure::less("of it in user mode, consuming", "s", used.user_s / gb));
     figures.push(Figure::more("consume rate (1 KiB)", "MB/s", done.mb_per_s()));
-    figures.push(Figure::less("load generator's CPU, consuming", "% of a core", spent.generator));
+    figures.push(Figure::beside("load generator's CPU, consuming", "% of a core", spent.generator));
     figures.push(Figure::less("context switches per MB consumed", "", used.switches as f64 / gb / 1e3));
     if let Some((calls, done)) = process::system_calls(node.pid(), read)? {
         let per = calls as f64 / done.gb() / 1e3;

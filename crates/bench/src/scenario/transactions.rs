@@ -29,7 +29,7 @@ pub fn transactions(ctx: &Context<'_>) -> Result<Vec<Figure>, String> {
             "us",
             spent.us_per(done.committed),
         ));
-        figures.push(Figure::less(format!("load generator's CPU: {name}"), "% of a core", spent.generator));
+        figures.push(Figure::beside(format!("load generator's CPU: {name}"), "% of a core", spent.generator));
     }
     Ok(figures)
 }

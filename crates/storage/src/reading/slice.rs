@@ -140,7 +140,6 @@ impl FetchSlice {
         if let Some(origin) = &self.origin {
             let reads = origin.dir.reads();
             if origin.catch_up
-                && !self.is_mostly_cached(origin, reads, len)
                 && let Some(bytes) = self.load_once(origin, reads, len)?
             {
                 return Ok(Loaded::Bytes(bytes));
@@ -168,13 +167,17 @@ impl FetchSlice {
         cached.is_mostly_cached(&*self.file, self.position, len as u64)
     }
 
-    /// Reads a large piece past the page cache; none when there is no memory for it.
+    /// Reads a large piece past the page cache; none when there is no memory for it, or the page cache has most of it.
     fn load_once(&self, origin: &Origin, reads: &DirReads, len: usize) -> io::Result<Option<Bytes>> {
         let least = origin.first_batch.min(self.len).max(1);
         if reads.ahead.wait(origin.segment, self.position, least)
             && let Some((Loaded::Bytes(bytes), _)) = self.ahead(origin, reads)
         {
             return Ok(Some(bytes));
+        }
+        // Not before: the pages of a piece that is being read are in the page cache for as long as that takes.
+        if self.is_mostly_cached(origin, reads, len) {
+            return Ok(None);
         }
         let left = origin.segment_bytes.saturating_sub(self.position);
         let piece = STEP_BYTES.max(len as u64).min(left) as usize;

@@ -288,7 +288,8 @@ impl ReadAhead {
         let len = STEP_BYTES.min(self.segment_bytes.saturating_sub(self.position)) as usize;
         // Where a file system does not tell, a reader that is read ahead for is behind whatever counts as in memory.
         let cached = CachedReads { dir: reads, segment: self.segment, hot_from: u64::MAX };
-        if len == 0 || cached.is_mostly_cached(&*self.file, self.position, len as u64) {
+        let in_memory = cached.cached_bytes(&*self.file, self.position, len as u64);
+        if len == 0 || in_memory.is_ok_and(|bytes| bytes == len as u64) {
             return;
         }
         if !reads.ahead.reserve(len) {

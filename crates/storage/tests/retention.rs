@@ -2,10 +2,12 @@
 
 mod workload;
 
+use std::time::Duration;
+
 use ottla_protocol::records::{BatchOptions, NO_TIMESTAMP};
 use ottla_storage::{CleanupPolicy, LogConfig};
 use workload::disk::SteppedDisk;
-use workload::{Node, START_MS, batch};
+use workload::{Node, START_MS, batch, partition};
 
 const DAY_MS: i64 = 86_400_000;
 
@@ -165,4 +167,34 @@ fn files_stay_for_the_delay() {
     log.maintain(minutes(100) + 500).expect("maintains");
     assert_eq!(deleted(), 0);
     assert!(!read.slice.to_vec().expect("who reads still can").is_empty());
+}
+
+/// Files of closed segments are opened when they are first needed.
+#[test]
+fn what_is_deleted_under_a_lookup_is_none_of_its_business() {
+    let lookup_during = |deletion: fn(&Node)| {
+        let folder = tempfile::tempdir().expect("a directory");
+        let disk = SteppedDisk::new();
+        let config = LogConfig { segment_bytes: 400, segment_index_bytes: 800, ..LogConfig::default() };
+        let node = Node::open(disk.clone(), folder.path(), config, START_MS);
+        fill(&node, minutes);
+        disk.steps.slow_down("index", Duration::from_millis(200));
+        std::thread::scope(|scope| {
+            let log = node.log();
+            let lookup = scope.spawn(move || log.offset_for_timestamp(minutes(4)).expect("a lookup"));
+            std::thread::sleep(Duration::from_millis(50));
+            deletion(&node);
+            let found = lookup.join().expect("looks up").expect("a record");
+            assert!(found.offset >= 4, "{}", found.offset);
+        });
+        assert!(!node.dirs.dirs()[0].offline);
+    };
+    lookup_during(|node| {
+        node.log().maybe_increment_log_start_offset(20).expect("moves the start");
+        assert_eq!(node.log().delete_old_segments(START_MS).expect("deletes"), 6);
+    });
+    lookup_during(|node| assert!(node.dirs.delete(&partition(), START_MS).expect("deletes")));
+    lookup_during(|node| {
+        node.log().truncate_fully_and_start_at(100, None, START_MS).expect("truncates");
+    });
 }

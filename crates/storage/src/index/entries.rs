@@ -191,10 +191,15 @@ impl<const N: usize> Entries<N> {
 
     pub(super) fn sync(&self) -> io::Result<()> {
         self.write_out()?;
-        if self.read().detached {
-            return Ok(());
-        }
-        if self.file.exists()? { self.file.open()?.sync_data() } else { Ok(()) }
+        let file = {
+            // Held until the file is open: opening it makes it anew where it has just been renamed.
+            let inner = self.read();
+            if inner.detached || !self.file.exists()? {
+                return Ok(());
+            }
+            self.file.open()?
+        };
+        file.sync_data()
     }
 
     pub(super) fn len(&self) -> io::Result<usize> {

@@ -204,6 +204,28 @@ fn aborted_transactions_are_let_go_of_only_while_the_index_is_closed() {
 }
 
 #[test]
+fn aborted_transactions_of_a_segment_that_went_are_never_taken_for_none() {
+    let txn = AbortedTxn { producer_id: 1, first_offset: 10, last_offset: 15, last_stable_offset: 16 };
+    let folder = Folder::new(1 << 20);
+    let path = folder.path.path();
+    let (whole, damaged, none) = (folder.file("whole"), folder.file("damaged"), folder.file("none"));
+    let [whole, damaged, none] = [whole, damaged, none].map(TransactionIndex::new);
+    whole.append(txn).expect("appends");
+    whole.deactivate();
+    std::fs::write(path.join("damaged"), [7; 68]).expect("written");
+    for index in [&whole, &damaged, &none] {
+        index.orphan();
+    }
+    for name in ["whole", "none"] {
+        std::fs::write(path.join(name), [7; 68]).expect("written");
+    }
+    std::fs::remove_file(path.join("damaged")).expect("removed");
+    assert_eq!(whole.all().expect("known"), [txn]);
+    assert_eq!(none.all().expect("known"), []);
+    assert_eq!(damaged.all().expect_err("unknown").kind(), io::ErrorKind::InvalidData);
+}
+
+#[test]
 fn an_unknown_version_is_damage_every_time() {
     let folder = Folder::new(1 << 20);
     let path: &Path = folder.path.path();

@@ -95,6 +95,7 @@ impl TransactionIndex {
         let inner = self.read();
         match &inner.entries {
             Some(entries) => Ok(f(entries)),
+            None if inner.detached => Err(self.lost()),
             None => Ok(f(&self.parse(&self.file.read()?)?)),
         }
     }
@@ -109,6 +110,11 @@ impl TransactionIndex {
             Some(entries) => Ok(f(entries)),
             None => Ok(f(&self.parse(&self.file.cached().ok_or(io::ErrorKind::WouldBlock)?)?)),
         }
+    }
+
+    /// What readers of a segment that went are told when its entries could not be read before.
+    fn lost(&self) -> io::Error {
+        CorruptFile::error(self.file.path(), None, "could not be read when its segment was deleted")
     }
 
     fn parse(&self, bytes: &[u8]) -> io::Result<Vec<AbortedTxn>> {
@@ -266,8 +272,19 @@ impl TransactionIndex {
         }
     }
 
-    /// Reads the entries into memory for good: the file is about to go or to be another segment's, and readers may
-    /// still hold this one.
+    /// As [`TransactionIndex::detach`], for a file that goes for good. Entries that cannot be read are an error to who
+    /// needs them: they are not taken for none, which would show records of aborted transactions.
+    pub(crate) fn orphan(&self) {
+        let mut inner = self.write();
+        if let Err(error) = self.load(&mut inner) {
+            tracing::debug!(path = %self.file.path().display(), %error, "goes without having been read");
+        }
+        inner.appended = None;
+        inner.detached = true;
+    }
+
+    /// Reads the entries into memory for good: the file is about to be another segment's, and readers may still hold
+    /// this one.
     pub(crate) fn detach(&self) -> io::Result<()> {
         let mut inner = self.write();
         self.load(&mut inner)?;

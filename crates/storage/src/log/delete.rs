@@ -129,7 +129,9 @@ impl Log {
     /// Each is durably gone before the next goes: after a power cut those that come back join those that are kept.
     pub(super) fn delete_segment_files(&self, segments: &[Arc<Segment>], now_ms: i64) -> io::Result<()> {
         for segment in segments {
-            segment.txn_index.detach()?;
+            // Readers may still hold the segment, look for its indexes while they are renamed, and find those of another
+            // under the names.
+            segment.orphan_indexes();
             let [log, indexes @ ..] = segment.files();
             self.delete_later(&log, now_ms)?;
             // A segment that comes back after a power cut must have its indexes still: nothing would tell that the one
@@ -138,8 +140,6 @@ impl Log {
             for path in indexes {
                 self.delete_later(&path, now_ms)?;
             }
-            // The names may soon be those of other indexes, and readers may still hold the segment.
-            segment.orphan_indexes();
         }
         Ok(())
     }

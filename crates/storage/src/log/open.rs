@@ -406,6 +406,8 @@ impl Log {
         self.abandon();
         let _structure = self.structure();
         let _writer = self.writer();
+        // Readers may still hold the log, look for its indexes while it is renamed, and find those of another of the name.
+        self.segments.load().iter().for_each(|segment| segment.orphan_indexes());
         let mut dir = self.dir.write().unwrap_or_else(|poisoned| poisoned.into_inner());
         self.disk
             .rename(&dir, &to)
@@ -415,8 +417,6 @@ impl Log {
             })
             .map_err(|error| self.storage_error("Error while renaming dir", error))?;
         *dir = to;
-        // Another log of the name may come in its place, and readers may still hold this one.
-        self.segments.load().iter().for_each(|segment| segment.orphan_indexes());
         Ok(())
     }
 }

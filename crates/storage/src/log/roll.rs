@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 
 use super::{Log, Writer};
 use crate::dirs::PartitionMetadata;
+use crate::disk::OpenMode;
 use crate::error::LogError;
 use crate::mutation::{self, Mutation};
 use crate::segment::Segment;
@@ -152,9 +153,10 @@ impl Log {
                     segment.base_offset(),
                     crate::segment::names::SNAPSHOT_SUFFIX,
                 );
-                if self.disk.metadata(&snapshot).map_err(error)?.is_some() {
-                    let file = self.disk.open(&snapshot, crate::disk::OpenMode::ReadWrite).map_err(error)?;
-                    file.sync_all().map_err(error)?;
+                // Its segment may be deleted meanwhile; to open it for writing would make it anew.
+                match self.disk.open(&snapshot, OpenMode::Read).and_then(|file| file.sync_all()) {
+                    Err(cause) if cause.kind() != io::ErrorKind::NotFound => return Err(error(cause)),
+                    _ => {}
                 }
             }
             if !mutation::on(Mutation::SkipParentFsync) {

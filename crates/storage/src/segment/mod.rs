@@ -647,11 +647,12 @@ impl Segment {
         self.txn_index.detach()
     }
 
-    /// As [`Segment::detach`], for files that have gone. Lookups that need what was not in memory start at the
-    /// beginning of the segment.
+    /// As [`Segment::detach`], for files that go for good. Lookups that need what was not in memory start at the beginning
+    /// of the segment.
     pub(crate) fn orphan_indexes(&self) {
         self.offset_index.orphan();
         self.time_index.orphan();
+        self.txn_index.orphan();
     }
 
     /// When the log was last written to, milliseconds since the epoch.

@@ -5,6 +5,7 @@ use std::os::fd::RawFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use ottla_storage::disk::{DirEntry, DirLock, Disk, DiskFile, Metadata, OpenMode, OsDisk};
 
@@ -39,12 +40,25 @@ pub struct Steps {
     taken: AtomicU64,
     last: AtomicU64,
     fault: Mutex<Option<(PathBuf, Fault)>>,
+    slow: Mutex<Option<(&'static str, Duration)>>,
 }
 
 impl Steps {
     /// Lets a directory have a fault, or none again.
     pub fn set_fault(&self, fault: Option<(&Path, Fault)>) {
         *self.fault.lock().expect("a lock") = fault.map(|(path, fault)| (path.to_path_buf(), fault));
+    }
+
+    /// Lets whoever is about to open a file of this suffix for reading wait.
+    pub fn slow_down(&self, suffix: &'static str, delay: Duration) {
+        *self.slow.lock().expect("a lock") = Some((suffix, delay));
+    }
+
+    fn wait(&self, path: &Path) {
+        let slow = *self.slow.lock().expect("a lock");
+        if let Some((_, delay)) = slow.filter(|(suffix, _)| path.to_string_lossy().ends_with(suffix)) {
+            std::thread::sleep(delay);
+        }
     }
 
     fn check(&self, path: &Path, faults: &[Fault]) -> io::Result<()> {
@@ -80,8 +94,12 @@ struct SteppedFile(Arc<dyn DiskFile>, Arc<Steps>, PathBuf);
 
 impl SteppedDisk {
     pub fn new() -> Arc<Self> {
-        let steps =
-            Steps { taken: AtomicU64::new(0), last: AtomicU64::new(u64::MAX), fault: Mutex::default() };
+        let steps = Steps {
+            taken: AtomicU64::new(0),
+            last: AtomicU64::new(u64::MAX),
+            fault: Mutex::default(),
+            slow: Mutex::default(),
+        };
         Arc::new(SteppedDisk { disk: OsDisk, steps: Arc::new(steps) })
     }
 }
@@ -93,6 +111,9 @@ impl Disk for SteppedDisk {
         }
         if mode == OpenMode::ReadWrite {
             self.steps.check(path, &[Fault::ReadOnly])?;
+        }
+        if mode == OpenMode::Read {
+            self.steps.wait(path);
         }
         let file = self.disk.open(path, mode)?;
         Ok(Arc::new(SteppedFile(file, Arc::clone(&self.steps), path.to_path_buf())))

@@ -19,7 +19,7 @@ fn frame(content: &[u8], block_bytes: &[usize]) -> Vec<u8> {
             break;
         }
         rest = more;
-        let packed = lz4_flex::block::compress(block);
+        let packed = lz4::block::compress(block, None, false).expect("compresses");
         let (word, stored) = if packed.len() < block.len() {
             (packed.len() as u32, &packed[..])
         } else {

@@ -1,7 +1,9 @@
 //! LZ4 frames as Kafka reads and writes them: independent blocks of at most 4 MiB, written in blocks of 64 KiB.
 //!
 //! Source: Kafka `Lz4BlockInputStream` and `Lz4BlockOutputStream`. Dependent blocks are refused there and here; the
-//! content checksum is skipped there and here.
+//! content checksum is skipped there and here. The library that works on blocks is the one that Kafka uses.
+
+use lz4::block::CompressionMode;
 
 use super::{Codec, CompressionError};
 
@@ -28,6 +30,8 @@ pub(crate) enum HeaderChecksum {
 const fn corrupt(reason: &'static str) -> CompressionError {
     CompressionError::Corrupt { codec: Codec::Lz4, reason }
 }
+
+const FAILED: CompressionError = CompressionError::CompressFailed { codec: Codec::Lz4 };
 
 struct Cursor<'a>(&'a [u8]);
 
@@ -65,7 +69,22 @@ struct Block<'a> {
     stored: &'a [u8],
     compressed: bool,
     /// The most that its content takes.
+    grown_bytes: usize,
+    /// Of that, what the budget leaves.
     room_bytes: usize,
+}
+
+impl Block<'_> {
+    /// None when the block is damaged, or its content needs more room.
+    fn decompress_into(&self, room: &mut [u8]) -> Option<usize> {
+        let room_bytes = i32::try_from(room.len()).ok();
+        lz4::block::decompress_to_buffer(self.stored, Some(room_bytes?), room).ok()
+    }
+
+    /// Whether the room was all that was wrong.
+    fn is_sound(&self) -> bool {
+        self.room_bytes < self.grown_bytes && self.decompress_into(&mut vec![0; self.grown_bytes]).is_some()
+    }
 }
 
 impl<'a> Blocks<'a> {
@@ -129,8 +148,9 @@ impl<'a> Blocks<'a> {
         self.rest = cursor.0;
         let compressed = word & INCOMPRESSIBLE == 0;
         // A block grows by at most 255 times, so a small block never makes a large buffer.
-        let grown = if compressed { self.max_block_bytes.min(size.saturating_mul(255)) } else { size };
-        Ok(Some(Block { stored, compressed, room_bytes: grown.min(self.left_bytes) }))
+        let grown_bytes = if compressed { self.max_block_bytes.min(size.saturating_mul(255)) } else { size };
+        let room_bytes = grown_bytes.min(self.left_bytes);
+        Ok(Some(Block { stored, compressed, grown_bytes, room_bytes }))
     }
 
     /// Puts the content of the next block behind the first `filled` bytes of `buffer`, which grows where it is too small and
@@ -151,12 +171,11 @@ impl<'a> Blocks<'a> {
         }
         let room = &mut buffer[filled..end];
         let written = if block.compressed {
-            lz4_flex::block::decompress_into(block.stored, room).map_err(|error| {
-                let too_small = matches!(error, lz4_flex::block::DecompressError::OutputTooSmall { .. });
-                let of_budget =
-                    block.room_bytes == self.left_bytes && block.room_bytes < self.max_block_bytes;
-                if too_small && of_budget { exceeded } else { corrupt("invalid block") }
-            })?
+            match block.decompress_into(room) {
+                Some(written) => written,
+                None if block.is_sound() => return Err(exceeded),
+                None => return Err(corrupt("invalid block")),
+            }
         } else if block.stored.len() > room.len() {
             return Err(exceeded);
         } else {
@@ -188,12 +207,12 @@ pub(super) fn decompress(
 /// The default level is the fast compressor; every other one is a search of that depth (lz4 HC), as in Kafka's
 /// `Lz4BlockOutputStream`.
 fn compress_block(level: i32, block: &[u8], out: &mut [u8]) -> Result<usize, CompressionError> {
-    let failed = CompressionError::CompressFailed { codec: Codec::Lz4 };
-    if level == Codec::Lz4.default_level() {
-        return lz4_flex::block::compress_into(block, out).map_err(|_| failed);
-    }
-    let mode = lz4::block::CompressionMode::HIGHCOMPRESSION(level);
-    lz4::block::compress_to_buffer(block, Some(mode), false, out).map_err(|_| failed)
+    let mode = if level == Codec::Lz4.default_level() {
+        CompressionMode::DEFAULT
+    } else {
+        CompressionMode::HIGHCOMPRESSION(level)
+    };
+    lz4::block::compress_to_buffer(block, Some(mode), false, out).map_err(|_| FAILED)
 }
 
 pub(super) fn compress(level: i32, input: &[u8], out: &mut Vec<u8>) -> Result<(), CompressionError> {
@@ -204,7 +223,7 @@ pub(super) fn compress(level: i32, input: &[u8], out: &mut Vec<u8>) -> Result<()
     for block in input.chunks(BLOCK_SIZE) {
         let word_at = out.len();
         let start = word_at + 4;
-        out.resize(start + lz4_flex::block::get_maximum_output_size(block.len()), 0);
+        out.resize(start + lz4::block::compress_bound(block.len()).map_err(|_| FAILED)?, 0);
         let written = compress_block(level, block, &mut out[start..])?;
         let word = if written < block.len() {
             out.truncate(start + written);

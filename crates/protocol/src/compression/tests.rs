@@ -87,6 +87,21 @@ fn truncated_and_flipped_streams_never_panic_or_pass_the_budget() {
 }
 
 #[test]
+fn a_damaged_block_is_no_matter_of_the_budget() {
+    let content = sample(20_000);
+    let mut packed = Vec::new();
+    compress(Compression::of(Codec::Lz4), &content, &mut packed).expect("compresses");
+    let exceeded = Err(CompressionError::BudgetExceeded { budget_bytes: 5000 });
+    assert_eq!(decompress(Codec::Lz4, &packed, 5000), exceeded);
+    // Behind the header and the size of the block: no literals at first, but bytes that came before.
+    packed[11] = 0x0f;
+    for budget_bytes in [5000, 20_000, 1 << 20] {
+        let error = decompress(Codec::Lz4, &packed, budget_bytes).expect_err("damaged");
+        assert!(matches!(error, CompressionError::Corrupt { .. }), "{error}");
+    }
+}
+
+#[test]
 fn a_bare_snappy_block_is_read() {
     let content = sample(1000);
     let packed = snap::raw::Encoder::new().compress_vec(&content).expect("compresses");

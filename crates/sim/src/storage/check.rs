@@ -393,7 +393,9 @@ pub(super) fn lookups(part: &Part, log: &Log, seen: &Observed, rng: &mut Rng) ->
         if count == 0 && offset < bound && expected.next().is_some() {
             return Err(format!("read of {offset} gives nothing below {bound}"));
         }
-        if isolation == FetchIsolation::TxnCommitted && count > 0 && !part.compacted {
+        // Of what was deleted within, a transaction may have lost its beginning.
+        let whole = !part.compacted && !part.deleted_within;
+        if isolation == FetchIsolation::TxnCommitted && count > 0 && whole {
             let newest = part.forgotten_below.iter().copied().max().unwrap_or(0);
             let listed = read.aborted_transactions.unwrap_or_default();
             for txn in part.transactions(i64::MIN) {

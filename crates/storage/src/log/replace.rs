@@ -49,8 +49,8 @@ impl Log {
     /// nothing done, when the log was truncated since `snapshot` or an old segment is gone. Appends go on meanwhile.
     ///
     /// The steps, each durable before the next:
-    /// 1. The new files are renamed from `.cleaned` to `.swap`, the last segment first. A start that finds a
-    ///    `.cleaned` file drops it and every `.swap` file at or behind it.
+    /// 1. The new files have names, and are renamed from `.cleaned` to `.swap`, the last segment first. A start that finds
+    ///    a `.cleaned` file drops it and every `.swap` file at or behind it.
     /// 2. The old files are renamed to `.deleted`. From here on a start finishes what is begun: the files of the log
     ///    within the offsets of the `.swap` files go.
     /// 3. The new `.log` files get their names, then their indexes: while a `.log.swap` is there, no index is in place.
@@ -119,6 +119,9 @@ impl Log {
                 path.with_file_name(name.strip_suffix(CLEANED_SUFFIX).unwrap_or(&name))
             })
         };
+        // An index that is found as `.swap` alone, of a segment whose other files never got a name, would be put in the
+        // place of the old one.
+        self.disk.fsync_dir(&dir)?;
         for cleaned in new.iter().rev() {
             for path in plain(cleaned) {
                 self.rename_if_there(&with_mark(&path, CLEANED_SUFFIX), &with_mark(&path, SWAP_SUFFIX))?;

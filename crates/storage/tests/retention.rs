@@ -198,3 +198,22 @@ fn what_is_deleted_under_a_lookup_is_none_of_its_business() {
         node.log().truncate_fully_and_start_at(100, None, START_MS).expect("truncates");
     });
 }
+
+#[test]
+fn a_partition_that_is_deleted_under_a_flush_fails_no_directory() {
+    let folder = tempfile::tempdir().expect("a directory");
+    let disk = SteppedDisk::new();
+    let config = LogConfig { segment_bytes: 400, segment_index_bytes: 800, ..LogConfig::default() };
+    let node = Node::open(disk.clone(), folder.path(), config, START_MS);
+    fill(&node, minutes);
+    disk.steps.slow_down("-0", Duration::from_millis(200));
+    std::thread::scope(|scope| {
+        let log = node.log();
+        assert!(log.dir().to_string_lossy().ends_with("-0"));
+        let flush = scope.spawn(move || log.flush(START_MS));
+        std::thread::sleep(Duration::from_millis(50));
+        assert!(node.dirs.delete(&partition(), START_MS).expect("deletes"));
+        flush.join().expect("ends").expect("flushes");
+    });
+    assert!(!node.dirs.dirs()[0].offline);
+}

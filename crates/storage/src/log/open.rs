@@ -406,6 +406,8 @@ impl Log {
         self.abandon();
         let _structure = self.structure();
         let _writer = self.writer();
+        // One that is under way has to find the directory under its name.
+        let _no_flush = self.flush_lock.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         // Readers may still hold the log, look for its indexes while it is renamed, and find those of another of the name.
         self.segments.load().iter().for_each(|segment| segment.orphan_indexes());
         let mut dir = self.dir.write().unwrap_or_else(|poisoned| poisoned.into_inner());

@@ -121,8 +121,8 @@ impl Log {
         if offset <= self.recovery_point() {
             return Ok(());
         }
-        self.check_open()?;
         let _one_at_a_time = self.flush_lock.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        self.check_open()?;
         let from = self.recovery_point();
         if offset <= from {
             return Ok(());

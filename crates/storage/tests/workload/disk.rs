@@ -49,7 +49,7 @@ impl Steps {
         *self.fault.lock().expect("a lock") = fault.map(|(path, fault)| (path.to_path_buf(), fault));
     }
 
-    /// Lets whoever is about to open a file of this suffix for reading wait.
+    /// Lets whoever is about to open a file of this suffix for reading wait, or to sync such a directory.
     pub fn slow_down(&self, suffix: &'static str, delay: Duration) {
         *self.slow.lock().expect("a lock") = Some((suffix, delay));
     }
@@ -124,6 +124,8 @@ impl Disk for SteppedDisk {
     }
     fn fsync_dir(&self, path: &Path) -> io::Result<()> {
         self.steps.check(path, &[Fault::Sync])?;
+        self.steps.wait(path);
+        self.disk.metadata(path)?.ok_or(io::ErrorKind::NotFound)?;
         self.steps.take()
     }
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
